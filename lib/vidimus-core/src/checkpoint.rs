@@ -1,0 +1,1 @@
+//! Signed notes and log checkpoints (C2SP signed-note, tlog-checkpoint).

@@ -1,0 +1,1 @@
+//! What cosign wrote before bundles: tags, layer annotations, simple-signing payloads.

@@ -1,0 +1,1 @@
+//! DSSE envelopes and their pre-authentication encoding.

@@ -1,0 +1,163 @@
+//! Base64 and PEM, the two text coats that binary values wear in these formats.
+
+use std::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize, de};
+
+use crate::ParseError;
+
+/// Bytes that are standard base64 (RFC 4648 §4, padded) in JSON.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Base64(pub Vec<u8>);
+
+impl Base64 {
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<Vec<u8>> for Base64 {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl From<&[u8]> for Base64 {
+    fn from(bytes: &[u8]) -> Self {
+        Self(bytes.to_vec())
+    }
+}
+
+impl AsRef<[u8]> for Base64 {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Base64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Base64({})", encode(&self.0))
+    }
+}
+
+impl fmt::Display for Base64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&encode(&self.0))
+    }
+}
+
+impl Serialize for Base64 {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Base64 {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = Base64;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a base64 string")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Base64, E> {
+                decode(text).map(Base64).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+/// Standard base64 with padding.
+pub fn encode(bytes: impl AsRef<[u8]>) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// Reads standard base64 with padding.
+pub fn decode(text: impl AsRef<[u8]>) -> Result<Vec<u8>, ParseError> {
+    STANDARD.decode(text).map_err(|e| ParseError::new("base64", e))
+}
+
+/// One PEM block (RFC 7468): 64 characters a line, with a final newline.
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let body = encode(der);
+    let mut out = String::with_capacity(body.len() + body.len() / 64 + 2 * label.len() + 36);
+    out.push_str(&format!("-----BEGIN {label}-----\n"));
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, tail) = rest.split_at(rest.len().min(64));
+        out.push_str(line);
+        out.push('\n');
+        rest = tail;
+    }
+    out.push_str(&format!("-----END {label}-----\n"));
+    out
+}
+
+/// A PEM block as read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PemBlock {
+    /// The label: `CERTIFICATE`, `PUBLIC KEY`.
+    pub label: String,
+    /// The decoded bytes.
+    pub der: Vec<u8>,
+}
+
+/// All PEM blocks of a text, in order. Text between blocks is skipped, as every PEM reader does; headers inside a block are
+/// refused.
+pub fn pem_blocks(text: &str) -> Result<Vec<PemBlock>, ParseError> {
+    let mut blocks = Vec::new();
+    let mut lines = text.lines().map(str::trim_end);
+    while let Some(line) = lines.next() {
+        let Some(label) = line.strip_prefix("-----BEGIN ").and_then(|l| l.strip_suffix("-----")) else { continue };
+        let end = format!("-----END {label}-----");
+        let mut body = String::new();
+        loop {
+            match lines.next() {
+                Some(line) if line == end => break,
+                Some(line) => body.push_str(line.trim()),
+                None => return Err(ParseError::at("PEM", label, "no END line")),
+            }
+        }
+        blocks.push(PemBlock { label: label.to_owned(), der: decode(&body).map_err(|e| ParseError::at("PEM", label, e.why))? });
+    }
+    Ok(blocks)
+}
+
+/// The only PEM block of a text, which must carry the given label.
+pub fn pem_one(text: &str, label: &str) -> Result<Vec<u8>, ParseError> {
+    let mut blocks = pem_blocks(text)?;
+    match (blocks.pop(), blocks.is_empty()) {
+        (Some(block), true) if block.label == label => Ok(block.der),
+        (Some(block), true) => Err(ParseError::new("PEM", format_args!("a {} where a {label} was expected", block.label))),
+        (Some(_), false) => Err(ParseError::new("PEM", format_args!("several blocks where one {label} was expected"))),
+        (None, _) => Err(ParseError::new("PEM", format_args!("no {label} block"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pem_round_trip() {
+        for len in [0, 1, 47, 48, 49, 200] {
+            let der = vec![7; len];
+            let text = format!("comment\n{}{}", pem("A B", &der), pem("C", b"x"));
+            let blocks = pem_blocks(&text).unwrap();
+            assert_eq!(blocks[0], PemBlock { label: "A B".into(), der });
+            assert_eq!(blocks[1].der, b"x");
+        }
+    }
+
+    #[test]
+    fn pem_refuses_truncation_and_surprises() {
+        assert!(pem_blocks("-----BEGIN X-----\nAAAA\n").is_err());
+        assert!(pem_blocks("-----BEGIN X-----\n*\n-----END X-----").is_err());
+        assert!(pem_one(&pem("X", b"1"), "Y").is_err());
+        assert!(pem_one(&format!("{}{}", pem("X", b"1"), pem("X", b"2")), "X").is_err());
+        assert_eq!(pem_one(&pem("X", b"1"), "X").unwrap(), b"1");
+    }
+}

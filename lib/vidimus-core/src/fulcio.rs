@@ -1,0 +1,1 @@
+//! The claims that Fulcio writes into certificates.

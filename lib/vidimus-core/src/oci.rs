@@ -1,0 +1,1 @@
+//! OCI manifests, indexes and descriptors, bytes first.

@@ -1,0 +1,1 @@
+//! Rekor entries, versions 1 and 2.

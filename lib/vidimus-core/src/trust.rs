@@ -1,0 +1,1 @@
+//! Trusted roots, signing configurations, client trust configurations.

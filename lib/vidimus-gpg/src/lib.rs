@@ -1,0 +1,1 @@
+//! OpenPGP simple signing: keyrings, signatures, lookaside stores.

@@ -1,0 +1,1 @@
+//! Rules over verified facts: Enterprise-Contract policies, Rego and containers policy.json.

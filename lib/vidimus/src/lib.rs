@@ -1,0 +1,1 @@
+//! Workflows: sign, attest, verify, tree, validate and trust updates, with their reports.

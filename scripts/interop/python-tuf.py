@@ -13,7 +13,7 @@ import shutil
 import sys
 
 import tuf
-from tuf.ngclient import Updater, UpdaterConfig
+from tuf.ngclient import Updater
 
 
 def updater(flags: argparse.Namespace) -> Updater:
@@ -23,7 +23,6 @@ def updater(flags: argparse.Namespace) -> Updater:
         flags.metadata_url,
         flags.target_dir,
         flags.target_base_url,
-        config=UpdaterConfig(prefix_targets_with_hash=True),
         bootstrap=None,
     )
 

@@ -84,8 +84,8 @@ async function main() {
     process.exit(2);
   }
   if (command === 'verify') {
-    const signer = await verify(data, flags);
-    return console.log(JSON.stringify(signer.identity));
+    const { identity } = await verify(data, flags);
+    return console.log(identity.subjectAlternativeName, identity.extensions.issuer);
   }
   fs.writeFileSync(flags.bundle, JSON.stringify(await make(command, data, flags)));
 }

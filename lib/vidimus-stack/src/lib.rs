@@ -1,1 +1,6 @@
 //! A private Sigstore in one process: OIDC issuer, CA, CT log, transparency logs, timestamp authority, TUF repository, OCI registry.
+//!
+//! [`stack::Stack::start`] brings all of it up on one port; the other functions of [`stack`] look after a stack's directory.
+
+pub mod server;
+pub mod stack;

@@ -1,0 +1,62 @@
+//! `stack status`: what a stack serves, how much it holds, and when what expires.
+
+use std::{fmt, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use super::{StackDir, StackError};
+
+/// A stack at a moment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The origin of the directory.
+    pub origin: String,
+    /// The process that serves it, when one does.
+    pub pid: Option<u32>,
+    /// When that process started.
+    pub started: Option<jiff::Timestamp>,
+    /// Version of the program.
+    pub version: String,
+    /// Every service.
+    pub services: Vec<Service>,
+}
+
+/// One service of a stack.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    /// `fulcio`, `rekor v1`, …
+    pub name: String,
+    /// Where it answers.
+    pub url: String,
+    /// What it holds, in words: `12 entries`.
+    pub holds: String,
+    /// When what it relies on expires first.
+    pub expires: Option<jiff::Timestamp>,
+}
+
+/// Looks at the stack in `dir`, running or not.
+pub async fn status(dir: &Path) -> Result<Status, StackError> {
+    let record = StackDir::read(dir)?;
+    let pid = StackDir::holder(dir)?;
+    let started = pid.map(|_| record.started);
+    Ok(Status { origin: record.origin, pid, started, version: record.version, services: Vec::new() })
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.pid, self.started) {
+            (Some(pid), Some(started)) => writeln!(out, "{} running, process {pid} since {started}", self.origin)?,
+            _ => writeln!(out, "{} not running", self.origin)?,
+        }
+        for service in &self.services {
+            write!(out, "  {:<12} {:<44} {}", service.name, service.url, service.holds)?;
+            if let Some(expires) = service.expires {
+                write!(out, ", expires {expires}")?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{StackDir, StackError};
 
 /// Name of the OIDC client that Sigstore clients present and that tokens are made for.
-pub const CLIENT_ID: &str = "sigstore";
+pub(super) const CLIENT_ID: &str = "sigstore";
 
 /// The variables of the stack in `dir`.
 pub fn env(dir: &Path) -> Result<Vec<(&'static str, String)>, StackError> {

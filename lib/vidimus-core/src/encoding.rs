@@ -137,9 +137,30 @@ pub fn pem_one(text: &str, label: &str) -> Result<Vec<u8>, ParseError> {
     }
 }
 
+/// JSON as Go's encoder writes it: compact, and with `<`, `>`, `&` and the two Unicode line separators escaped. Digests are over
+/// bytes, so whatever must equal what a Go program writes goes through here.
+pub fn go_json<T: Serialize + ?Sized>(value: &T) -> String {
+    // Only types of this crate and plain maps get here: string keys, no failing `Serialize`.
+    let plain = serde_json::to_string(value).expect("the formats of this crate always encode");
+    let mut out = String::with_capacity(plain.len());
+    for c in plain.chars() {
+        match c {
+            // All five can only stand inside a string, where the escape means the same.
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn go_escapes() {
+        assert_eq!(go_json("a<b>&\u{2028}\"é"), r#""a\u003cb\u003e\u0026\u2028\"é""#);
+    }
 
     #[test]
     fn pem_round_trip() {

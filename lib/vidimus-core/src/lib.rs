@@ -23,3 +23,4 @@ pub mod trust;
 
 pub use digest::{Algorithm, Digest};
 pub use error::ParseError;
+pub use reference::{Reference, Repository};

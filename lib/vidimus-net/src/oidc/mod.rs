@@ -1,0 +1,3 @@
+//! Identity tokens.
+
+pub mod token;

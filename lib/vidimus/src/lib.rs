@@ -1,1 +1,11 @@
 //! Workflows: sign, attest, verify, tree, validate and trust updates, with their reports.
+//!
+//! This crate joins the network (`vidimus-net`), the decision (`vidimus-verify`) and the formats (`vidimus-core`). It returns
+//! values and typed errors; it prints nothing and asks nobody. The command line lives in another crate.
+
+pub mod outcome;
+pub mod predicate;
+pub mod report;
+pub mod slsa;
+
+pub use outcome::Outcome;

@@ -1,0 +1,177 @@
+//! Predicate types by the short names that `--type` takes, and predicates as they are given.
+//!
+//! The bytes of a predicate are kept exactly as the user wrote them: they become part of the signed statement unread, except
+//! that they must be one JSON value and, for SLSA provenance, must have the shape that the type promises.
+
+use std::{fmt, str::FromStr};
+
+use serde_json::value::RawValue;
+
+use crate::slsa::{self, SyntaxError};
+
+/// The names and their types, as cosign maps them.
+const NAMES: &[(&str, &str)] = &[
+    ("slsaprovenance", slsa::PROVENANCE_V02),
+    ("slsaprovenance02", slsa::PROVENANCE_V02),
+    ("slsaprovenance1", slsa::PROVENANCE_V1),
+    ("link", "https://in-toto.io/Link/v1"),
+    ("spdx", "https://spdx.dev/Document"),
+    ("spdxjson", "https://spdx.dev/Document"),
+    ("cyclonedx", "https://cyclonedx.org/bom"),
+    ("vuln", "https://cosign.sigstore.dev/attestation/vuln/v1"),
+    ("openvex", "https://openvex.dev/ns"),
+    ("custom", CUSTOM),
+];
+
+/// cosign's own predicate type.
+const CUSTOM: &str = "https://cosign.sigstore.dev/attestation/v1";
+
+/// A predicate type: a URI.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PredicateType(String);
+
+impl PredicateType {
+    /// The URI.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this is cosign's `custom` type, which wraps its predicate.
+    pub fn is_custom(&self) -> bool {
+        self.0 == CUSTOM
+    }
+
+    /// The short names, for help texts.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        NAMES.iter().map(|(name, _)| *name)
+    }
+}
+
+impl Default for PredicateType {
+    fn default() -> Self {
+        Self(CUSTOM.into())
+    }
+}
+
+impl fmt::Display for PredicateType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for PredicateType {
+    type Err = PredicateError;
+
+    fn from_str(text: &str) -> Result<Self, PredicateError> {
+        if let Some((_, uri)) = NAMES.iter().find(|(name, _)| *name == text) {
+            return Ok(Self((*uri).into()));
+        }
+        // RFC 3986: a scheme, a colon and something more.
+        let scheme = text.split_once(':').filter(|(scheme, rest)| {
+            scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+                && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b))
+                && !rest.is_empty()
+                && !text.contains(char::is_whitespace)
+        });
+        match scheme {
+            Some(_) => Ok(Self(text.into())),
+            None => Err(PredicateError::UnknownType { given: text.into() }),
+        }
+    }
+}
+
+/// A predicate as the user gave it.
+#[derive(Debug, Clone)]
+pub struct Predicate {
+    /// Its type.
+    pub predicate_type: PredicateType,
+    /// Its JSON, byte for byte (surrounding white space aside).
+    pub json: Box<RawValue>,
+}
+
+impl Predicate {
+    /// Reads a predicate and checks the shape where the type has a schema.
+    pub fn new(predicate_type: PredicateType, bytes: &[u8]) -> Result<Self, PredicateError> {
+        let text = std::str::from_utf8(bytes).map_err(|e| PredicateError::NotJson { why: e.to_string() })?;
+        let json = RawValue::from_string(text.trim().to_owned()).map_err(|e| PredicateError::NotJson { why: e.to_string() })?;
+        if slsa::knows(predicate_type.as_str()) {
+            let value = serde_json::from_str(json.get()).map_err(|e| PredicateError::NotJson { why: e.to_string() })?;
+            slsa::check(predicate_type.as_str(), &value).map_err(|error| mismatch(error, &value))?;
+        }
+        Ok(Self { predicate_type, json })
+    }
+}
+
+/// A schema error, with the other version's name when the predicate fits that one.
+fn mismatch(error: SyntaxError, value: &serde_json::Value) -> PredicateError {
+    let fits = [("slsaprovenance02", slsa::PROVENANCE_V02), ("slsaprovenance1", slsa::PROVENANCE_V1)]
+        .into_iter()
+        .find(|(_, uri)| *uri != error.predicate_type && slsa::check(uri, value).is_ok())
+        .map(|(name, _)| name);
+    PredicateError::Schema { error, fits }
+}
+
+/// A predicate or type that cannot be attested.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredicateError {
+    /// Not JSON.
+    #[error("the predicate is not JSON: {why}")]
+    NotJson {
+        /// What the parser said.
+        why: String,
+    },
+    /// Not what the type says it is.
+    #[error("the predicate does not have the shape of its type: {error}{}", .fits.map(|n| format!("\nhint: it has the shape of --type {n}")).unwrap_or_default())]
+    Schema {
+        /// What is wrong.
+        error: SyntaxError,
+        /// The `--type` that it would fit.
+        fits: Option<&'static str>,
+    },
+    /// Neither a known name nor a URI.
+    #[error("predicate type {given:?} is neither a URI nor one of {}", PredicateType::names().collect::<Vec<_>>().join(", "))]
+    UnknownType {
+        /// What was given.
+        given: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_uris() {
+        let uri = |name: &str| name.parse::<PredicateType>().map(|t| t.to_string());
+        assert_eq!(uri("slsaprovenance").unwrap(), "https://slsa.dev/provenance/v0.2");
+        assert_eq!(uri("slsaprovenance1").unwrap(), "https://slsa.dev/provenance/v1");
+        assert_eq!(uri("https://example.com/t").unwrap(), "https://example.com/t");
+        assert_eq!(uri("urn:x").unwrap(), "urn:x");
+        for bad in ["", "slsa", "no scheme: x", ":x", "https:", "ht tp://x"] {
+            assert!(uri(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn bytes_are_kept() {
+        let text = "{\"n\": 12345678901234567890,  \"a\":[ ],\"z\":1.0}";
+        let predicate = Predicate::new(PredicateType::default(), format!("{text}\n").as_bytes()).unwrap();
+        assert_eq!(predicate.json.get(), text);
+    }
+
+    #[test]
+    fn a_predicate_must_be_one_json_value() {
+        for bad in [&b"not json"[..], b"{} {}", b"", b"\xff"] {
+            assert!(matches!(Predicate::new(PredicateType::default(), bad), Err(PredicateError::NotJson { .. })), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_wrong_slsa_version_is_named() {
+        let v1 = br#"{"buildDefinition":{"buildType":"https://e/x","externalParameters":{}},"runDetails":{"builder":{"id":"https://e/b"}}}"#;
+        let error = Predicate::new("slsaprovenance".parse().unwrap(), v1).unwrap_err();
+        assert!(error.to_string().contains("--type slsaprovenance1"), "{error}");
+        assert!(Predicate::new("slsaprovenance1".parse().unwrap(), v1).is_ok());
+    }
+}

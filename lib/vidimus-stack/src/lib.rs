@@ -2,5 +2,7 @@
 //!
 //! [`stack::Stack::start`] brings all of it up on one port; the other functions of [`stack`] look after a stack's directory.
 
+mod files;
+pub mod registry;
 pub mod server;
 pub mod stack;

@@ -10,6 +10,7 @@ mod status;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use axum::{Router, routing::get};
@@ -18,7 +19,10 @@ pub use dir::{Record, StackDir};
 pub use env::{env, render_exports, variables};
 pub use status::{Service, Status, status};
 
-use crate::server::{self, Server};
+use crate::{
+    registry::{self, Registry},
+    server::{self, Server},
+};
 
 /// What to start.
 #[derive(Debug, Clone, Default)]
@@ -157,7 +161,9 @@ impl Stack {
         let scratch = if dir.is_none() { Some(scratch()?) } else { None };
         let public =
             scratch.as_ref().map(tempfile::TempDir::path).or(config.dir.as_deref()).unwrap_or(Path::new(".")).to_path_buf();
-        let router = Router::new().route("/healthz", get(healthz));
+        let registry = open_registry(&public, dir.is_some())?;
+        let access = registry::Access { writers: None, without_referrers: config.without_referrers };
+        let router = Router::new().route("/healthz", get(healthz)).merge(registry::router(registry, access));
         let server = Server::start(listener, router).map_err(|source| StackError::Bind { address, kept: false, source })?;
         let exposes = exposes(listen, port);
         Ok(Running { origin, dir, public, exposes, server, _scratch: scratch })
@@ -256,4 +262,9 @@ fn scratch() -> Result<tempfile::TempDir, StackError> {
         .prefix("vidimus-stack-")
         .tempdir()
         .map_err(|source| StackError::File { path: std::env::temp_dir(), source })
+}
+
+fn open_registry(base: &Path, durable: bool) -> Result<Arc<Registry>, StackError> {
+    let path = base.join("registry");
+    Registry::open(&path, durable).map(Arc::new).map_err(|source| StackError::File { path, source })
 }

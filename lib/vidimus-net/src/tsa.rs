@@ -4,6 +4,8 @@
 //! checked for being an answer to *this* question: granted, same imprint, same nonce, a well-formed token. Whether the authority is
 //! trusted, and whether its signature holds, is decided by `vidimus-verify` with everything else.
 
+use std::time::Duration;
+
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use cms::{content_info::ContentInfo, signed_data::SignedData};
 use der::{
@@ -11,9 +13,45 @@ use der::{
     asn1::{BitString, Int, ObjectIdentifier, OctetString},
 };
 use jiff::Timestamp;
+use url::Url;
 use vidimus_core::digest::sha256;
 use x509_cert::spki::AlgorithmIdentifier;
 use x509_tsp::{MessageImprint, TimeStampReq, TspVersion, TstInfo};
+
+use crate::http::{Client, HttpError, header};
+
+/// Time for one attempt. Authorities answer within milliseconds; clients of the field give them 5 s.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// Largest answer: a token with a whole chain of certificates has some 10 KiB.
+const LIMIT: u64 = 128 << 10;
+
+/// A timestamp over `signature` from the authority at `url` (the full URL of the call, as signing configurations give it).
+pub async fn timestamp(http: &Client, url: &Url, signature: &[u8]) -> Result<Timestamped, TsaError> {
+    let bad = |source| TsaError::Reply { url: url.to_string(), source };
+    let request = TimestampRequest::new(signature).map_err(bad)?;
+    let body = request.to_der().map_err(bad)?;
+    // Repeating is harmless: it makes one more timestamp, which nobody uses.
+    let post = http.post(url).body("application/timestamp-query", body).header(header::ACCEPT, "application/timestamp-reply");
+    let answer = post.repeatable().timeout(TIMEOUT).limit(LIMIT).send().await?;
+    request.check(&answer.body).map_err(bad)
+}
+
+/// No timestamp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TsaError {
+    /// The request failed; see its kind.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// The answer is not the timestamp that was asked for.
+    #[error("{url}: {source}")]
+    Reply {
+        /// The authority.
+        url: String,
+        /// What is wrong with its answer.
+        source: ReplyError,
+    },
+}
 
 /// A timestamp: the authority's whole answer (`TimeStampResp`), as bundles carry it, and the time it states.
 #[derive(Debug, Clone, PartialEq, Eq)]

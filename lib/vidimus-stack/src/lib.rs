@@ -4,5 +4,11 @@
 
 mod files;
 pub mod registry;
+pub mod clock;
+pub mod pki;
+pub mod secret_file;
 pub mod server;
 pub mod stack;
+#[cfg(test)]
+mod testing;
+pub mod tsa;

@@ -2,10 +2,11 @@
 //!
 //! [`stack::Stack::start`] brings all of it up on one port; the other functions of [`stack`] look after a stack's directory.
 
-mod files;
-pub mod registry;
 pub mod clock;
+mod files;
+pub mod fulcio;
 pub mod pki;
+pub mod registry;
 pub mod secret_file;
 pub mod server;
 pub mod stack;

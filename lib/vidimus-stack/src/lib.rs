@@ -2,14 +2,20 @@
 //!
 //! [`stack::Stack::start`] brings all of it up on one port; the other functions of [`stack`] look after a stack's directory.
 
+#[cfg(test)]
+
 pub mod clock;
+pub mod ct;
 mod files;
 pub mod fulcio;
+pub mod keys;
+pub mod log;
+pub mod notes;
 pub mod pki;
 pub mod registry;
 pub mod secret_file;
 pub mod server;
 pub mod stack;
-#[cfg(test)]
+pub mod storage;
 mod testing;
 pub mod tsa;

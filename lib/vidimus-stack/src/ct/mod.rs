@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use vidimus_core::{checkpoint, digest::sha256, merkle::Hash};
+use vidimus_core::{checkpoint, merkle::Hash};
 
 use crate::{
     keys::{KeyError, P256Signer},
@@ -15,11 +15,8 @@ use crate::{
     storage::Storage,
 };
 
-mod routes;
-mod submission;
 mod wire;
 
-pub use routes::router;
 pub use wire::{Sct, encode_sct_list};
 
 /// How to open a CT log.

@@ -2,8 +2,6 @@
 //!
 //! [`stack::Stack::start`] brings all of it up on one port; the other functions of [`stack`] look after a stack's directory.
 
-#[cfg(test)]
-
 pub mod clock;
 pub mod ct;
 mod files;
@@ -17,5 +15,6 @@ pub mod secret_file;
 pub mod server;
 pub mod stack;
 pub mod storage;
+#[cfg(test)]
 mod testing;
 pub mod tsa;

@@ -104,7 +104,7 @@ async fn accept(listener: TcpListener, router: Router, mut stopped: watch::Recei
 
 fn protocol() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(true).pipeline_flush(true);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -18,3 +18,5 @@ pub mod storage;
 #[cfg(test)]
 mod testing;
 pub mod tsa;
+pub mod trust;
+pub mod tuf;

@@ -131,6 +131,7 @@ impl Incoming {
             status: Some(self.response.status()),
             detail,
             attempts: 1,
+            headers: Some(Box::new(self.response.headers().clone())),
             sent: true,
         }
     }

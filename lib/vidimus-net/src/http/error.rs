@@ -23,6 +23,8 @@ pub struct HttpError {
     pub detail: String,
     /// How often it was tried.
     pub attempts: u32,
+    /// The headers of the answer, if there was one.
+    pub headers: Option<Box<HeaderMap>>,
     /// Whether the server may have got the request: `false` only if no connection was made.
     pub sent: bool,
 }
@@ -91,6 +93,7 @@ impl HttpError {
             status: None,
             detail: why.to_string(),
             attempts: 1,
+            headers: None,
             sent: true,
         }
     }

@@ -411,9 +411,9 @@ impl Request {
         if status.is_success() || self.allowed.contains(&status) {
             return Ok(incoming);
         }
-        let kind = Kind::of_status(status, incoming.headers(), Timestamp::now());
+        let error = incoming.error(Kind::of_status(status, incoming.headers(), Timestamp::now()), String::new());
         let body = incoming.beginning(ERROR_BODY).await;
-        Err(HttpError { status: Some(status), ..self.error(kind, explain(&body)) })
+        Err(HttpError { detail: explain(&body), ..error })
     }
 
     fn transport_error(&self, error: reqwest::Error) -> HttpError {
@@ -427,7 +427,16 @@ impl Request {
     }
 
     fn error(&self, kind: Kind, detail: String) -> HttpError {
-        HttpError { method: self.method.clone(), url: shown(&self.url), kind, status: None, detail, attempts: 1, sent: true }
+        HttpError {
+            method: self.method.clone(),
+            url: shown(&self.url),
+            kind,
+            status: None,
+            detail,
+            attempts: 1,
+            headers: None,
+            sent: true,
+        }
     }
 }
 
@@ -466,7 +475,11 @@ impl Response {
 
     /// An error that says this answer is not what the protocol promises.
     pub fn malformed(&self, why: impl std::fmt::Display) -> HttpError {
-        HttpError { status: Some(self.status), ..HttpError::malformed(&self.method, &self.requested, why) }
+        HttpError {
+            status: Some(self.status),
+            headers: Some(Box::new(self.headers.clone())),
+            ..HttpError::malformed(&self.method, &self.requested, why)
+        }
     }
 
     /// The error this answer would have been had its status not been allowed.
@@ -476,5 +489,45 @@ impl Response {
             detail: explain(&self.body),
             ..self.malformed("")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(value: T) -> T {
+        value
+    }
+
+    #[tokio::test]
+    async fn without_network_nothing_is_opened() {
+        let client = Client::disabled();
+        let error = is_send(client.get(&"http://127.0.0.1:1/".parse().unwrap()).send()).await.unwrap_err();
+        assert_eq!((error.kind, error.attempts), (Kind::Disabled, 1));
+        assert!([&client.inner.plain_direct, &client.inner.tls_direct].iter().all(|slot| slot.get().is_none()));
+    }
+
+    #[test]
+    fn loopback_needs_no_proxy() {
+        for (url, expected) in [
+            ("http://localhost:1/", true),
+            ("http://127.8.0.1/", true),
+            ("http://[::1]/", true),
+            ("http://localhost.example.com/", false),
+            ("http://10.0.0.1/", false),
+        ] {
+            assert_eq!(is_loopback(&url.parse().unwrap()), expected, "{url}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_sent_is_an_error() {
+        let client = Client::default();
+        let url: Url = "http://127.0.0.1:1/".parse().unwrap();
+        let split = client.get(&url).header(header::ACCEPT, "a\r\nb: c").send().await.unwrap_err();
+        assert_eq!(split.kind, Kind::Malformed);
+        let scheme = client.get(&"ftp://127.0.0.1/".parse().unwrap()).send().await.unwrap_err();
+        assert_eq!(scheme.kind, Kind::Malformed);
     }
 }

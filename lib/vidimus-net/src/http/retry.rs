@@ -90,6 +90,7 @@ mod tests {
             status: status.map(|s| StatusCode::from_u16(s).unwrap()),
             detail: String::new(),
             attempts: 1,
+            headers: None,
             sent: status.is_some(),
         }
     }

@@ -14,6 +14,7 @@ pub mod error;
 pub mod fulcio;
 pub mod intoto;
 pub mod jcs;
+pub mod jsonl;
 pub mod limits;
 pub mod merkle;
 pub mod oci;

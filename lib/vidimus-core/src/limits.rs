@@ -34,6 +34,11 @@ pub const TUF_BYTES: usize = 5 << 20;
 /// A trusted root or signing configuration.
 pub const TRUST_BYTES: usize = 5 << 20;
 
+/// Documents in one file of JSON Lines: what GitHub's CLI fetches at most for one artifact.
+pub const DOCUMENTS: usize = 1_000;
+/// Nesting of JSON: real documents stay under 20, serde_json's own limit is 128.
+pub const JSON_DEPTH: usize = 64;
+
 /// Refuses an input that is longer than `limit` bytes.
 pub fn check_len(format: &'static str, len: usize, limit: usize) -> Result<(), ParseError> {
     if len > limit {

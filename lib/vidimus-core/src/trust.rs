@@ -112,11 +112,22 @@ pub struct DistinguishedName {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct TimeRange {
     /// The first moment; absent means since ever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "protobuf_time")]
     pub start: Option<Timestamp>,
     /// The last moment; absent means for ever.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", serialize_with = "protobuf_time")]
     pub end: Option<Timestamp>,
+}
+
+/// Protobuf's JSON form of a time has 0, 3, 6 or 9 digits after the point, and its readers compare text.
+fn protobuf_time<S: serde::Serializer>(time: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    let Some(time) = time else { return serializer.serialize_none() };
+    match time.subsec_nanosecond() {
+        0 => serializer.collect_str(&format_args!("{time:.0}")),
+        n if n % 1_000_000 == 0 => serializer.collect_str(&format_args!("{time:.3}")),
+        n if n % 1_000 == 0 => serializer.collect_str(&format_args!("{time:.6}")),
+        _ => serializer.collect_str(&format_args!("{time:.9}")),
+    }
 }
 
 impl TimeRange {
@@ -345,6 +356,19 @@ mod tests {
         let both =
             ClientTrustConfig { media_type: CLIENT_TRUST_CONFIG_MEDIA_TYPE.into(), trusted_root: root, signing_config: config() };
         assert_eq!(ClientTrustConfig::from_json(&serde_json::to_vec(&both).unwrap()).unwrap(), both);
+    }
+
+    #[test]
+    fn times_have_protobufs_digits() {
+        for (time, json) in [
+            ("2026-01-01T00:00:00+02:00", "2025-12-31T22:00:00Z"),
+            ("2026-01-01T00:00:00.5Z", "2026-01-01T00:00:00.500Z"),
+            ("2026-01-01T00:00:00.12345Z", "2026-01-01T00:00:00.123450Z"),
+            ("2026-01-01T00:00:00.123456789Z", "2026-01-01T00:00:00.123456789Z"),
+        ] {
+            let range = TimeRange::since(time.parse().unwrap());
+            assert_eq!(serde_json::to_value(range).unwrap(), serde_json::json!({ "start": json }));
+        }
     }
 
     #[test]

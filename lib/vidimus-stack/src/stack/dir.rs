@@ -14,6 +14,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::StackError;
+use crate::files::Tree;
 
 /// Longest wait for a stopping stack: its own drain takes at most two seconds.
 const STOP: Duration = Duration::from_secs(10);
@@ -100,7 +101,7 @@ impl StackDir {
         }
         let path = self.path.join("stack.json");
         let text = serde_json::to_vec_pretty(&record).map_err(|error| corrupt(&path, error))?;
-        replace(&path, &text).map_err(at(&path))?;
+        Tree::open(&self.path, true).and_then(|tree| tree.write("stack.json", &text)).map_err(at(&path))?;
         self.record = Some(record);
         Ok(())
     }
@@ -140,7 +141,7 @@ fn take_lock(dir: &Path) -> Result<File, StackError> {
     let file = dir.join("stack.lock");
     let mut lock =
         OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&file).map_err(at(&file))?;
-    match lock.try_lock() {
+    match try_lock(&lock) {
         Ok(()) => {}
         Err(fs::TryLockError::WouldBlock) => {
             return Err(StackError::InUse { dir: dir.to_path_buf(), pid: holder_of(&lock, &file)? });
@@ -149,6 +150,17 @@ fn take_lock(dir: &Path) -> Result<File, StackError> {
     }
     lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).map_err(at(&file))?;
     Ok(lock)
+}
+
+/// Someone who asks whether the lock is held holds it for a moment: that is not a stack.
+fn try_lock(lock: &File) -> Result<(), fs::TryLockError> {
+    for _ in 0..5 {
+        match lock.try_lock() {
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(10)),
+            other => return other,
+        }
+    }
+    lock.try_lock()
 }
 
 fn holder_of(mut lock: &File, file: &Path) -> Result<u32, StackError> {
@@ -179,16 +191,6 @@ fn terminate(pid: u32) -> io::Result<()> {
         Err(rustix::io::Errno::SRCH) => Ok(()),
         other => other.map_err(io::Error::from),
     }
-}
-
-/// Replaces a file as a whole: after a crash it holds the old bytes or the new ones.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut file = tempfile::NamedTempFile::new_in(parent)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(parent)?.sync_all()
 }
 
 fn at(path: &Path) -> impl Fn(io::Error) -> StackError + use<> {

@@ -1,0 +1,10 @@
+//! Whole stacks, spoken to over HTTP.
+
+mod registry;
+
+use vidimus_stack::stack::{Running, Stack, StackConfig};
+
+/// A stack in memory on a free port.
+async fn stack() -> Running {
+    Stack::start(StackConfig::default()).await.expect("a stack in memory starts")
+}

@@ -60,7 +60,7 @@ impl CtLog {
     pub fn open(storage: Arc<dyn Storage>, key_pkcs8: &[u8], options: CtOptions) -> Result<Self, LogError> {
         let signer = Arc::new(P256Signer::from_pkcs8(key_pkcs8).map_err(signing)?);
         let notes = EcdsaNotes::new(options.origin.clone(), options.origin, signer.clone());
-        let log = Log::open(storage, Arc::new(notes), LogOptions { genesis: None, name: "ct" })?;
+        let log = Log::open(storage, Arc::new(notes), LogOptions::named("ct"))?;
         let log_id = checkpoint::ecdsa_key_id(signer.spki());
         Ok(Self { inner: Arc::new(Inner { log, signer, log_id, roots: options.roots }) })
     }

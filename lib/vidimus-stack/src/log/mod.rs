@@ -150,12 +150,27 @@ impl LogError {
 }
 
 /// How to open a log.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct LogOptions {
     /// The entry that a new log begins with.
     pub genesis: Option<Entry>,
     /// What to call the log in messages.
     pub name: &'static str,
+    /// The size at which a journal is left behind for a new one. It bounds what a restart after a crash has to read.
+    pub journal_bytes: u64,
+}
+
+impl LogOptions {
+    /// A log without a genesis entry.
+    pub fn named(name: &'static str) -> Self {
+        Self { genesis: None, name, journal_bytes: 32 << 20 }
+    }
+
+    /// The entry that a new log begins with.
+    #[must_use]
+    pub fn genesis(self, entry: Entry) -> Self {
+        Self { genesis: Some(entry), ..self }
+    }
 }
 
 /// A log. Clones are handles to the same one.
@@ -201,7 +216,7 @@ impl Log {
             state: RwLock::new(recovered.state),
             failed: OnceLock::new(),
         });
-        let mut sequencer = sequencer::Sequencer::new(shared.clone(), signer, recovered.journal)?;
+        let mut sequencer = sequencer::Sequencer::new(shared.clone(), signer, recovered.journal, options.journal_bytes)?;
         if let (0, Some(genesis)) = (shared.head().size, options.genesis) {
             sequencer.append_one(genesis)?;
         }

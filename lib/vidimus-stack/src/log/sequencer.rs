@@ -28,8 +28,6 @@ const IDLE: Duration = Duration::from_millis(100);
 const PUBLISH: Duration = Duration::from_secs(1);
 /// Partial tiles of that many published heads are kept, for those who read the directory while it changes.
 const PARTIALS: usize = 8;
-/// A journal is left behind for a new one at this size: it bounds what a restart has to read.
-const JOURNAL_BYTES: u64 = 32 << 20;
 
 type Answer = oneshot::Sender<Result<Sequenced, LogError>>;
 
@@ -37,6 +35,7 @@ pub(super) struct Sequencer {
     shared: Arc<Shared>,
     signer: Arc<dyn CheckpointSigner>,
     journal: Journal,
+    journal_bytes: u64,
     older: Vec<u64>,
     /// Complete tiles that are written, for each level of tiles.
     tiles: [u64; 8],
@@ -89,6 +88,7 @@ impl Sequencer {
         shared: Arc<Shared>,
         signer: Arc<dyn CheckpointSigner>,
         journals: recovery::Journals,
+        journal_bytes: u64,
     ) -> Result<Self, LogError> {
         let durable = journals.older.first().copied().unwrap_or(journals.current.base);
         let tiles = std::array::from_fn(|level| durable.checked_shr(tile_shift(level + 1)).unwrap_or(0));
@@ -96,6 +96,7 @@ impl Sequencer {
             shared,
             signer,
             journal: journals.current,
+            journal_bytes,
             older: journals.older,
             tiles,
             unsynced: Vec::new(),
@@ -321,7 +322,7 @@ impl Sequencer {
         if self.flush.as_ref().is_some_and(JoinHandle::is_finished) {
             self.end_flush()?;
         }
-        if self.journal.size() < JOURNAL_BYTES || self.flush.is_some() { Ok(()) } else { self.rotate() }
+        if self.journal.size() < self.journal_bytes || self.flush.is_some() { Ok(()) } else { self.rotate() }
     }
 
     /// Leaves the journal for a new one, and has the old one removed once the tiles it covers are durable.

@@ -1,0 +1,559 @@
+//! Trust from a TUF repository (The Update Framework 1.0): who is trusted, and where to sign.
+//!
+//! [`initialize`] pins a root and fetches everything once. After that, [`Tuf::material`] gives the trusted root and the signing
+//! configuration from the cache while they are fresh, and refreshes them otherwise, at most once for each [`Tuf`].
+//!
+//! The client workflow itself (signatures, thresholds, versions, expiry, hashes) is that of `sigstore-tuf`. Ours are the transport,
+//! the cache and the rule that nothing half-done is ever written: a refresh works on a copy in memory, and what it made replaces the
+//! cached files in one step or not at all.
+
+mod layout;
+mod material;
+mod source;
+#[cfg(test)]
+mod tests;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use sigstore_trust_root::SigstoreInstance;
+use sigstore_tuf::{Error as WorkflowError, MetadataStore, Updater, UpdaterConfig, error::Result as WorkflowResult};
+use tokio::sync::OnceCell;
+use vidimus_core::{Algorithm, Digest, ParseError, limits};
+
+pub use self::{
+    layout::CacheError,
+    material::{TrustMaterial, TrustSource, TufState},
+};
+use self::{
+    layout::{Files, Layout, Lock, read_optional},
+    source::{Mirror, Source, from_http},
+};
+use crate::{
+    environment::Environment,
+    http::{Client, HttpError, Network},
+};
+
+/// Sigstore's public-good instance.
+pub const PUBLIC_GOOD_MIRROR: &str = "https://tuf-repo-cdn.sigstore.dev";
+/// The target with the trusted root.
+const TRUSTED_ROOT: &str = "trusted_root.json";
+/// The target with the signing configuration; the name is part of the interface between Sigstore's clients and repositories.
+const SIGNING_CONFIG: &str = "signing_config.v0.2.json";
+/// Most root rotations walked in one refresh. Roots rotate a few times a year at most.
+const ROOT_ROTATIONS: u32 = 128;
+
+/// No trust material.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TufError {
+    /// The cache could not be read or written.
+    #[error("TUF cache: {0}")]
+    Cache(#[from] CacheError),
+    /// A word of the call is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no root to start from.
+    #[error("no TUF root is known for {mirror}: run `initialize --mirror {mirror} --root FILE`, or set TUF_ROOT_JSON")]
+    NoRoot {
+        /// The mirror.
+        mirror: String,
+    },
+    /// The given root is not the one that was promised.
+    #[error("the TUF root {root} has the digest {seen}, not {expected}")]
+    RootChecksum {
+        /// Where it came from.
+        root: String,
+        /// The promised digest.
+        expected: Digest,
+        /// The digest it has.
+        seen: Digest,
+    },
+    /// The given root could not be fetched or read.
+    #[error("the TUF root {root} could not be read: {why}")]
+    RootUnavailable {
+        /// Where it was to come from.
+        root: String,
+        /// Why not.
+        why: String,
+    },
+    /// The mirror could not be asked, and what is cached cannot be used.
+    #[error("the TUF mirror {mirror} could not be reached: {why}{}", after(cached))]
+    Unreachable {
+        /// The mirror.
+        mirror: String,
+        /// Why not.
+        why: Box<HttpError>,
+        /// Why the cache does not help, if there is one.
+        cached: Option<String>,
+    },
+    /// The metadata that the mirror serves has expired: it is out of order, or somebody replays old files.
+    #[error("the {role} metadata of the TUF mirror {mirror} expired at {expires}")]
+    Expired {
+        /// The mirror.
+        mirror: String,
+        /// The role.
+        role: String,
+        /// When.
+        expires: Timestamp,
+    },
+    /// The mirror lacks a file that every repository has.
+    #[error("{mirror} is not a complete TUF repository: {why}")]
+    Incomplete {
+        /// The mirror.
+        mirror: String,
+        /// What is missing.
+        why: String,
+    },
+    /// The mirror has no such target.
+    #[error("the TUF mirror {mirror} has no target {target:?}")]
+    NoTarget {
+        /// The mirror.
+        mirror: String,
+        /// The target.
+        target: String,
+    },
+    /// What the mirror serves does not pass the checks of TUF.
+    #[error("the TUF mirror {mirror} cannot be trusted: {why}")]
+    Rejected {
+        /// The mirror.
+        mirror: String,
+        /// Which check, and how it failed.
+        why: String,
+    },
+    /// An authentic target that cannot be read.
+    #[error("the target {target:?} of the TUF mirror {mirror}: {source}")]
+    Target {
+        /// The mirror.
+        mirror: String,
+        /// The target.
+        target: &'static str,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// A file that was named instead of a repository cannot be used.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+}
+
+fn after(cached: &Option<String>) -> String {
+    cached.as_ref().map(|why| format!("; the cached copy cannot be used: {why}")).unwrap_or_default()
+}
+
+/// When cached metadata may be used without asking the mirror. Expired metadata never is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Never: every command asks.
+    Always,
+    /// While it has not expired.
+    UntilExpiry,
+    /// While it has not expired and the last refresh is no longer ago than this.
+    Within(Duration),
+}
+
+impl Default for Freshness {
+    /// A day. Repositories sign for a week or more; a revoked key should not stay trusted that long on machines that have a network.
+    fn default() -> Self {
+        Self::Within(Duration::from_secs(24 * 60 * 60))
+    }
+}
+
+/// Which repository, which root, which cache.
+#[derive(Debug, Clone, Default)]
+pub struct TufOptions {
+    /// The mirror: a URL, `file://…` or a path. Without it, the one that [`initialize`] chose, else Sigstore's public-good instance.
+    pub mirror: Option<String>,
+    /// The root to start from: a path. (For [`initialize`] also a URL or `env://NAME`.) Without it, the built-in root of a public
+    /// instance, else the cached one.
+    pub root: Option<String>,
+    /// The digest that `root` must have: hex of SHA-256, or `sha256:…`, or `sha512:…`.
+    pub root_checksum: Option<String>,
+    /// The cache. Without it everything stays in memory.
+    pub cache: Option<PathBuf>,
+    /// When the cache may be used without asking the mirror.
+    pub freshness: Freshness,
+}
+
+impl TufOptions {
+    /// What the environment says about using trust: `TUF_ROOT` (cache), `TUF_MIRROR`, `TUF_ROOT_JSON`.
+    pub fn from_environment(env: &Environment) -> Self {
+        Self {
+            mirror: env.var("TUF_MIRROR").map(str::to_owned),
+            root: env.var("TUF_ROOT_JSON").map(str::to_owned),
+            root_checksum: None,
+            cache: Layout::from_environment(env).map(|layout| layout.dir().to_owned()),
+            freshness: Freshness::default(),
+        }
+    }
+
+    /// What the environment says about initialising: `COSIGN_MIRROR`, `COSIGN_ROOT`, `COSIGN_ROOT_CHECKSUM` as cosign binds its flags,
+    /// then `TUF_URL`, then those of [`Self::from_environment`].
+    pub fn for_initialize(env: &Environment) -> Self {
+        let used = Self::from_environment(env);
+        let first = |names: &[&str]| names.iter().find_map(|name| env.var(name)).map(str::to_owned);
+        Self {
+            mirror: first(&["COSIGN_MIRROR", "TUF_URL"]).or(used.mirror),
+            root: first(&["COSIGN_ROOT"]).or(used.root),
+            root_checksum: first(&["COSIGN_ROOT_CHECKSUM"]),
+            ..used
+        }
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        self.cache.clone().map(Layout::new)
+    }
+}
+
+/// What [`initialize`] did.
+#[derive(Debug)]
+pub struct Initialized {
+    /// What is trusted now.
+    pub material: TrustMaterial,
+    /// The mirror's directory in the cache; nothing if everything stayed in memory.
+    pub directory: Option<PathBuf>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Pins a root, fetches everything from the mirror, and only then makes it what later commands use.
+///
+/// Unlike later refreshes this does not look at what was cached before: it is how a person replaces one root of trust by another.
+pub async fn initialize(http: &Client, options: &TufOptions, now: Timestamp) -> Result<Initialized, TufError> {
+    let name = options.mirror.clone().unwrap_or_else(|| PUBLIC_GOOD_MIRROR.to_owned());
+    let mirror = Mirror::parse(&name).map_err(TufError::Usage)?;
+    let layout = options.layout();
+    let mut warnings = Vec::new();
+    let root = match (&options.root, built_in_root(&name)) {
+        (Some(place), _) => given_root(http, place, options.root_checksum.as_deref(), &mut warnings).await?,
+        (None, Some(root)) => root.to_vec(),
+        (None, None) => cached_root(layout.as_ref(), &name)?.ok_or_else(|| TufError::NoRoot { mirror: name.clone() })?,
+    };
+    let repository = mirror.repository(http);
+    let (fetched, files) = fetch(repository, &root, Files::new(), now).await.map_err(|e| explain(e, &name, None))?;
+    let material = fetched.into_material(&name, true, &mut warnings)?;
+    let directory = match &layout {
+        None => None,
+        Some(layout) => {
+            let lock = lock(layout, &name).await?;
+            layout.replace(&lock, &name, &files, now)?;
+            layout.choose(&lock, &name)?;
+            Some(layout.mirror_dir(&name))
+        }
+    };
+    Ok(Initialized { material, directory, warnings })
+}
+
+/// A TUF repository as one command uses it.
+#[derive(Debug)]
+pub struct Tuf {
+    http: Client,
+    options: TufOptions,
+    once: OnceCell<Arc<TrustMaterial>>,
+}
+
+impl Tuf {
+    /// A repository. Reads and fetches nothing yet.
+    pub fn new(http: Client, options: TufOptions) -> Self {
+        Self { http, options, once: OnceCell::new() }
+    }
+
+    /// The trust material: the first call reads the cache, and refreshes it if it is not fresh; later calls give the same again.
+    pub async fn material(&self, now: Timestamp) -> Result<Arc<TrustMaterial>, TufError> {
+        self.once.get_or_try_init(|| async { self.load(now).await.map(Arc::new) }).await.cloned()
+    }
+
+    async fn load(&self, now: Timestamp) -> Result<TrustMaterial, TufError> {
+        let layout = self.options.layout();
+        let name = match (&self.options.mirror, &layout) {
+            (Some(mirror), _) => mirror.clone(),
+            (None, Some(layout)) => layout.remote()?.unwrap_or_else(|| PUBLIC_GOOD_MIRROR.to_owned()),
+            (None, None) => PUBLIC_GOOD_MIRROR.to_owned(),
+        };
+        let mirror = Mirror::parse(&name).map_err(TufError::Usage)?;
+        let root = self.root(layout.as_ref(), &name).await?;
+        let mut warnings = Vec::new();
+
+        let cached = self.from_cache(layout.as_ref(), &name, &root, now).await?;
+        let offline = self.http.config().network == Network::None && matches!(mirror, Mirror::Http(_));
+        if let Ok(fetched) = cached.as_ref().map_err(|_| ())
+            && (offline || self.is_fresh(layout.as_ref(), &name, now))
+        {
+            return fetched.clone().into_material(&name, false, &mut warnings);
+        }
+        self.refresh(layout.as_ref(), &name, &mirror, &root, cached, now).await
+    }
+
+    /// Refreshes over the network while holding the lock, so that of several processes one does the work.
+    async fn refresh(
+        &self,
+        layout: Option<&Layout>,
+        name: &str,
+        mirror: &Mirror,
+        root: &[u8],
+        cached: Result<Fetched, WorkflowError>,
+        now: Timestamp,
+    ) -> Result<TrustMaterial, TufError> {
+        let mut warnings = Vec::new();
+        let held = match layout {
+            None => None,
+            Some(layout) => match lock(layout, name).await {
+                Ok(lock) => Some((layout, lock)),
+                Err(e) if e.is_read_only() => {
+                    warnings.push(format!("the TUF cache cannot be written, so everything is fetched again: {e}"));
+                    None
+                }
+                Err(e) => return Err(e.into()),
+            },
+        };
+        let files = layout.map(|layout| layout.load(name)).transpose()?.unwrap_or_default();
+        if held.is_some()
+            && self.is_fresh(layout, name, now)
+            && let Ok((fetched, _)) = fetch(Source::Cache(files.clone()), root, Files::new(), now).await
+        {
+            return fetched.into_material(name, false, &mut warnings);
+        }
+        match fetch(mirror.repository(&self.http), root, files, now).await {
+            Ok((fetched, files)) => {
+                let material = fetched.into_material(name, true, &mut warnings)?;
+                if let Some((layout, lock)) = &held {
+                    layout.replace(lock, name, &files, now)?;
+                }
+                Ok(material)
+            }
+            Err(error) => match (http_error(&error), cached) {
+                // An outage is no reason to stop trusting what is signed to be valid now.
+                (Some(why), Ok(fetched)) => {
+                    warnings.push(format!("the TUF mirror {name} could not be reached, using its cached metadata: {why}"));
+                    fetched.into_material(name, false, &mut warnings)
+                }
+                (_, cached) => Err(explain(error, name, cached.err())),
+            },
+        }
+    }
+
+    async fn root(&self, layout: Option<&Layout>, name: &str) -> Result<Vec<u8>, TufError> {
+        if let Some(place) = &self.options.root {
+            return given_root(&self.http, place, self.options.root_checksum.as_deref(), &mut Vec::new()).await;
+        }
+        if let Some(root) = built_in_root(name) {
+            return Ok(root.to_vec());
+        }
+        cached_root(layout, name)?.ok_or_else(|| TufError::NoRoot { mirror: name.to_owned() })
+    }
+
+    /// What the cache gives when it is put through every check again, or why it gives nothing.
+    async fn from_cache(
+        &self,
+        layout: Option<&Layout>,
+        name: &str,
+        root: &[u8],
+        now: Timestamp,
+    ) -> Result<Result<Fetched, WorkflowError>, TufError> {
+        let files = layout.map(|layout| layout.load(name)).transpose()?.unwrap_or_default();
+        Ok(fetch(Source::Cache(files), root, Files::new(), now).await.map(|(fetched, _)| fetched))
+    }
+
+    fn is_fresh(&self, layout: Option<&Layout>, name: &str, now: Timestamp) -> bool {
+        match self.options.freshness {
+            Freshness::Always => false,
+            Freshness::UntilExpiry => true,
+            Freshness::Within(longest) => {
+                let last = layout.and_then(|layout| layout.last_refresh(name));
+                // A time in the future is a wrong clock, then or now: not fresh.
+                last.and_then(|last| Duration::try_from(now.duration_since(last)).ok()).is_some_and(|age| age <= longest)
+            }
+        }
+    }
+}
+
+/// What a run of the TUF workflow found.
+#[derive(Debug, Clone)]
+struct Fetched {
+    trusted_root: Vec<u8>,
+    signing_config: Option<Vec<u8>>,
+    root_version: u64,
+    timestamp_version: u64,
+    expires: Timestamp,
+}
+
+impl Fetched {
+    fn into_material(self, mirror: &str, refreshed: bool, warnings: &mut Vec<String>) -> Result<TrustMaterial, TufError> {
+        let bad = |target| move |source| TufError::Target { mirror: mirror.to_owned(), target, source };
+        if self.signing_config.is_none() {
+            warnings
+                .push(format!("the TUF mirror {mirror} has no {SIGNING_CONFIG}: it says whom to trust, but not where to sign"));
+        }
+        let state = TufState {
+            mirror: mirror.to_owned(),
+            root_version: self.root_version,
+            timestamp_version: self.timestamp_version,
+            expires: self.expires,
+            refreshed,
+            warnings: warnings.clone(),
+        };
+        let material = TrustMaterial::new(self.trusted_root, TrustSource::Tuf(state)).map_err(bad(TRUSTED_ROOT))?;
+        match self.signing_config {
+            Some(json) => material.with_signing_config(json).map_err(bad(SIGNING_CONFIG)),
+            None => Ok(material),
+        }
+    }
+}
+
+/// Runs the whole workflow from `root`, with `seed` as what was trusted before (no version may fall below it). Gives what it found,
+/// and the files to keep.
+async fn fetch(repository: Source, root: &[u8], seed: Files, now: Timestamp) -> Result<(Fetched, Files), WorkflowError> {
+    let store = Arc::new(Staging(std::sync::Mutex::new(seed)));
+    let mut config = UpdaterConfig::default();
+    config.max_root_rotations = ROOT_ROTATIONS;
+    config.target_max_length = u64::try_from(limits::TRUST_BYTES).unwrap_or(u64::MAX);
+    let mut updater = Updater::new(repository, root)?.with_config(config).with_store(Arc::clone(&store));
+    updater.refresh(now).await?;
+    let trusted_root = updater.get_target(TRUSTED_ROOT, now).await?;
+    let signing_config = match updater.get_target(SIGNING_CONFIG, now).await {
+        Ok(bytes) => Some(bytes),
+        Err(WorkflowError::TargetNotFound(_)) => None,
+        Err(error) => return Err(error),
+    };
+    let set = updater.trusted();
+    let timestamp = set.timestamp().ok_or(WorkflowError::NotRefreshed)?;
+    let expiries = [
+        Some(set.root().expires),
+        Some(timestamp.expires),
+        set.snapshot().map(|role| role.expires),
+        set.targets_role("targets").map(|role| role.expires),
+    ];
+    let fetched = Fetched {
+        trusted_root,
+        signing_config,
+        root_version: set.root().version,
+        timestamp_version: timestamp.version,
+        expires: expiries.into_iter().flatten().min().unwrap_or(timestamp.expires),
+    };
+    drop(updater);
+    Ok((fetched, store.into_files()))
+}
+
+/// The working copy of a refresh.
+struct Staging(std::sync::Mutex<Files>);
+
+impl Staging {
+    fn files(&self) -> std::sync::MutexGuard<'_, Files> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The files that are worth keeping: not the second copy of metadata under its versioned name.
+    fn into_files(self: Arc<Self>) -> Files {
+        let mut files = std::mem::take(&mut *self.files());
+        files.retain(|name, _| {
+            let version = name.split('.').next().unwrap_or_default();
+            name.contains('/') || version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit())
+        });
+        files
+    }
+}
+
+impl MetadataStore for Staging {
+    fn load(&self, name: &str) -> WorkflowResult<Option<Vec<u8>>> {
+        Ok(self.files().get(name).cloned())
+    }
+
+    fn store(&self, name: &str, bytes: &[u8]) -> WorkflowResult<()> {
+        self.files().insert(name.to_owned(), bytes.to_vec());
+        Ok(())
+    }
+}
+
+async fn lock(layout: &Layout, mirror: &str) -> Result<Lock, CacheError> {
+    let (waiting, name) = (layout.clone(), mirror.to_owned());
+    let dir = layout.dir().to_owned();
+    tokio::task::spawn_blocking(move || waiting.lock(&name))
+        .await
+        .unwrap_or_else(|e| Err(CacheError { path: dir, what: "cannot be locked", source: std::io::Error::other(e) }))
+}
+
+/// The root of a public instance, as it was when this program was built. An old one is walked forward.
+fn built_in_root(mirror: &str) -> Option<&'static [u8]> {
+    let instances = [SigstoreInstance::PublicGood, SigstoreInstance::Staging, SigstoreInstance::GitHub];
+    let known = instances.into_iter().find(|instance| instance.tuf_url().trim_end_matches('/') == mirror.trim_end_matches('/'));
+    known.map(SigstoreInstance::tuf_root)
+}
+
+fn cached_root(layout: Option<&Layout>, mirror: &str) -> Result<Option<Vec<u8>>, CacheError> {
+    let Some(layout) = layout else { return Ok(None) };
+    read_optional(&layout.mirror_dir(mirror).join("root.json"))
+}
+
+/// The root that a person names: a path, a URL or `env://NAME`, as cosign takes them.
+async fn given_root(http: &Client, place: &str, checksum: Option<&str>, warnings: &mut Vec<String>) -> Result<Vec<u8>, TufError> {
+    let unavailable = |why: String| TufError::RootUnavailable { root: place.to_owned(), why };
+    let expected = checksum.map(parse_checksum).transpose()?;
+    let limit = u64::try_from(limits::TUF_BYTES).unwrap_or(u64::MAX);
+    let bytes = match place.split_once("://") {
+        Some(("http" | "https", _)) => {
+            let url = place.parse().map_err(|e| TufError::Usage(format!("{place:?} is not a URL: {e}")))?;
+            if expected.is_none() {
+                let why = "it is taken on trust, because no --root-checksum says which root to expect";
+                warnings.push(format!("the root comes from {place}: {why}"));
+            }
+            let fetched = from_http(http, &url, limit).await.map_err(|e| unavailable(e.to_string()))?;
+            fetched.ok_or_else(|| unavailable("not found (HTTP 404)".to_owned()))?
+        }
+        Some(("env", name)) => std::env::var(name).map_err(|e| unavailable(e.to_string()))?.into_bytes(),
+        Some(("file", path)) => read_file(path)?.ok_or_else(|| unavailable("there is no such file".to_owned()))?,
+        Some((scheme, _)) => return Err(TufError::Usage(format!("a root cannot be read by {scheme}"))),
+        None => read_file(place)?.ok_or_else(|| unavailable("there is no such file".to_owned()))?,
+    };
+    if let Some(expected) = expected
+        && !expected.matches(&bytes)
+    {
+        let seen = Digest::of(expected.algorithm(), &bytes);
+        return Err(TufError::RootChecksum { root: place.to_owned(), expected, seen });
+    }
+    Ok(bytes)
+}
+
+fn read_file(path: &str) -> Result<Option<Vec<u8>>, CacheError> {
+    read_optional(path.as_ref())
+}
+
+/// `HEX`, `sha256:HEX` or `sha512:HEX`.
+fn parse_checksum(text: &str) -> Result<Digest, TufError> {
+    let (algorithm, hex) = text.split_once(':').unwrap_or(("sha256", text));
+    let usage = |why: &dyn std::fmt::Display| TufError::Usage(format!("the root checksum {text:?} cannot be used: {why}"));
+    let algorithm = match algorithm {
+        "sha256" => Algorithm::Sha256,
+        "sha512" => Algorithm::Sha512,
+        other => return Err(usage(&format_args!("{other} is not sha256 or sha512"))),
+    };
+    let bytes = hex::decode(hex).map_err(|e| usage(&e))?;
+    Digest::new(algorithm, bytes).map_err(|e| usage(&e))
+}
+
+/// The failed request below an error of the workflow, if that is what it was.
+fn http_error(error: &WorkflowError) -> Option<&HttpError> {
+    match error {
+        WorkflowError::Transport { source: Some(source), .. } => source.downcast_ref(),
+        _ => None,
+    }
+}
+
+/// An error of the workflow in this module's terms.
+fn explain(error: WorkflowError, mirror: &str, cached: Option<WorkflowError>) -> TufError {
+    let mirror = mirror.to_owned();
+    if let Some(why) = http_error(&error) {
+        // An empty cache is no reason to mention the cache.
+        let cached = cached.filter(|e| !matches!(e, WorkflowError::Transport { .. })).map(|e| crate::http::chain(&e));
+        return TufError::Unreachable { mirror, why: Box::new(why.clone()), cached };
+    }
+    match error {
+        WorkflowError::Expired { role, expires } => TufError::Expired { mirror, role, expires },
+        WorkflowError::TargetNotFound(target) => TufError::NoTarget { mirror, target },
+        WorkflowError::Transport { .. } => TufError::Incomplete { mirror, why: crate::http::chain(&error) },
+        other => TufError::Rejected { mirror, why: crate::http::chain(&other) },
+    }
+}

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod ct;
 mod files;
 pub mod fulcio;
+mod guard;
 pub mod keys;
 pub mod log;
 pub mod notes;

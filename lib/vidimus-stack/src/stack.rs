@@ -20,6 +20,7 @@ pub use env::{env, render_exports, variables};
 pub use status::{Service, Status, status};
 
 use crate::{
+    guard::{Hosts, guard},
     registry::{self, Registry},
     server::{self, Server},
 };
@@ -164,6 +165,8 @@ impl Stack {
         let registry = open_registry(&public, dir.is_some())?;
         let access = registry::Access { writers: None, without_referrers: config.without_referrers };
         let router = Router::new().route("/healthz", get(healthz)).merge(registry::router(registry, access));
+        let hosts = if listen.is_loopback() { Hosts::Loopback(host.clone()) } else { Hosts::Any };
+        let router = guard(router, hosts);
         let server = Server::start(listener, router).map_err(|source| StackError::Bind { address, kept: false, source })?;
         let exposes = exposes(listen, port);
         Ok(Running { origin, dir, public, exposes, server, _scratch: scratch })

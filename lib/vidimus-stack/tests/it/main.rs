@@ -1,6 +1,9 @@
 //! Whole stacks, spoken to over HTTP.
 
+//mod durability;
 mod registry;
+mod server;
+//mod wire;
 
 use vidimus_stack::stack::{Running, Stack, StackConfig};
 

@@ -84,3 +84,40 @@ fn foreign_keys_and_damage_are_noticed() {
     std::fs::remove_file(dir.path().join("1.snapshot.json")).unwrap();
     assert!(matches!(open(dir.path(), &ours), Err(TufError::Corrupt { file, .. }) if file == "1.snapshot.json"));
 }
+
+/// The repository as an independent client fetches it.
+struct Mirror(Arc<Repository>);
+
+impl sigstore_tuf::Repository for Mirror {
+    fn fetch_metadata<'a>(&'a self, name: &'a str, _: u64) -> sigstore_tuf::transport::FetchFuture<'a> {
+        Box::pin(async move { Ok(self.0.file(name).map(|bytes| bytes.to_vec())) })
+    }
+
+    fn fetch_target<'a>(&'a self, path: &'a str, _: u64) -> sigstore_tuf::transport::FetchFuture<'a> {
+        Box::pin(async move { Ok(self.0.file(&format!("targets/{path}")).map(|bytes| bytes.to_vec())) })
+    }
+}
+
+async fn download(repository: &Arc<Repository>, root: &[u8], now: &str) -> Result<Vec<u8>, sigstore_tuf::Error> {
+    let mut updater = sigstore_tuf::client::Updater::new(Mirror(repository.clone()), root)?;
+    updater.refresh(at(now)).await?;
+    updater.get_target("trusted_root.json", at(now)).await
+}
+
+#[tokio::test]
+async fn an_independent_client_follows_from_the_first_root() {
+    let (dir, signers) = (tempfile::tempdir().unwrap(), signers());
+    let repository = Arc::new(open(dir.path(), &signers).unwrap());
+    repository.publish(&[target("a")], at("2026-01-01T00:00:00Z")).unwrap();
+    let root = repository.file("1.root.json").unwrap();
+    assert_eq!(download(&repository, &root, "2026-01-02T00:00:00Z").await.unwrap(), b"a");
+    let frozen = download(&repository, &root, "2026-01-09T00:00:00Z").await.unwrap_err();
+    assert!(frozen.to_string().contains("expired"), "{frozen}");
+    repository.refresh(at("2026-01-09T00:00:00Z")).unwrap();
+    assert_eq!(download(&repository, &root, "2026-01-09T00:00:00Z").await.unwrap(), b"a");
+    repository.publish(&[target("b")], at("2028-05-01T00:00:00Z")).unwrap();
+    assert_eq!(download(&repository, &root, "2028-05-01T00:00:00Z").await.unwrap(), b"b", "two years later, from the old root");
+    let other = open(tempfile::tempdir().unwrap().path(), &self::signers()).unwrap();
+    other.publish(&[target("evil")], at("2028-05-01T00:00:00Z")).unwrap();
+    assert!(download(&Arc::new(other), &root, "2028-05-01T00:00:00Z").await.is_err(), "another repository's keys");
+}

@@ -1,0 +1,368 @@
+//! Whom to trust, prepared: keys parsed, chains between the members of the trust root checked, once for any number of signatures.
+//!
+//! A member that cannot be used (an exotic key, a broken chain) does not spoil the others: it is kept as [`Unusable`], with the reason,
+//! and whatever only it could have proven is not proven.
+
+use std::fmt;
+
+use const_oid::{ObjectIdentifier, db::rfc5280};
+use jiff::Timestamp;
+use serde::Serialize;
+use vidimus_core::{
+    Algorithm, ParseError,
+    checkpoint::KeyHint,
+    limits,
+    trust::{CertificateAuthority, TimeRange, TransparencyLog, TrustedRoot},
+};
+
+use crate::{
+    key::{KeyAlgorithm, PublicKey, Scheme},
+    x509::{Certificate, hex},
+};
+
+/// Logs or authorities in a trust root. The public-good root has 2 to 4 of each after five years.
+const MEMBERS: usize = 256;
+
+/// A prepared trust root.
+#[derive(Debug, Default)]
+pub struct TrustRoot {
+    pub(crate) logs: Vec<Log>,
+    pub(crate) ct_logs: Vec<Log>,
+    pub(crate) authorities: Vec<Authority>,
+    pub(crate) timestamp_authorities: Vec<Authority>,
+    unusable: Vec<Unusable>,
+}
+
+/// A member of the trust root that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct Unusable {
+    /// Which member.
+    pub what: String,
+    /// Why not.
+    pub why: String,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
+}
+
+impl TrustRoot {
+    /// A trust root without any member: enough for managed keys without log entries.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// Prepares a trusted root.
+    pub fn new(root: &TrustedRoot) -> Result<Self, ParseError> {
+        let count = |what, len| limits::check_count("trusted root", what, len, MEMBERS);
+        count("tlogs", root.tlogs.len())?;
+        count("ctlogs", root.ctlogs.len())?;
+        count("certificateAuthorities", root.certificate_authorities.len())?;
+        count("timestampAuthorities", root.timestamp_authorities.len())?;
+        let mut trust = Self::default();
+        for log in &root.tlogs {
+            let prepared = trust.keep("log", &log.base_url, Log::new(log));
+            trust.logs.extend(prepared);
+        }
+        for log in &root.ctlogs {
+            let prepared = trust.keep("Certificate Transparency log", &log.base_url, Log::new(log));
+            trust.ct_logs.extend(prepared);
+        }
+        for authority in &root.certificate_authorities {
+            let prepared = Authority::new(authority, Purpose::CodeSigning, &mut trust.unusable);
+            let prepared = trust.keep("certificate authority", &authority.uri, prepared);
+            trust.authorities.extend(prepared);
+        }
+        for authority in &root.timestamp_authorities {
+            let prepared = Authority::new(authority, Purpose::TimeStamping, &mut trust.unusable);
+            let prepared = trust.keep("timestamp authority", &authority.uri, prepared);
+            trust.timestamp_authorities.extend(prepared);
+        }
+        Ok(trust)
+    }
+
+    /// The members that cannot be used.
+    pub fn unusable(&self) -> &[Unusable] {
+        &self.unusable
+    }
+
+    fn keep<T>(&mut self, what: &str, name: &str, member: Result<T, ParseError>) -> Option<T> {
+        member.map_err(|e| self.unusable.push(Unusable { what: format!("{what} {name}"), why: e.to_string() })).ok()
+    }
+}
+
+/// A log and its key: Rekor, or Certificate Transparency.
+#[derive(Debug)]
+pub(crate) struct Log {
+    pub(crate) base_url: String,
+    pub(crate) id: Vec<u8>,
+    /// The start of the key's id in checkpoints.
+    pub(crate) hint: KeyHint,
+    pub(crate) key: PublicKey,
+    pub(crate) valid_for: TimeRange,
+    scheme: Scheme,
+}
+
+impl Log {
+    fn new(log: &TransparencyLog) -> Result<Self, ParseError> {
+        let key = PublicKey::from_spki(&log.public_key.raw_bytes.0)?;
+        let id = log.log_id.key_id.0.clone();
+        let checkpoint_id = log.checkpoint_key_id.as_ref().map_or(&id, |id| &id.key_id.0);
+        let hint = *checkpoint_id.first_chunk().ok_or_else(|| ParseError::at("trusted root", "logId", "less than four bytes"))?;
+        if !matches!(log.hash_algorithm.as_str(), "SHA2_256" | "") {
+            let why = format_args!("{} trees are not supported", log.hash_algorithm).to_string();
+            return Err(ParseError::at("trusted root", "hashAlgorithm", why));
+        }
+        Ok(Self {
+            base_url: log.base_url.clone(),
+            id,
+            hint,
+            scheme: scheme(&log.public_key.key_details, key.algorithm())?,
+            key,
+            valid_for: log.public_key.valid_for.unwrap_or_default(),
+        })
+    }
+
+    /// Whether the log signed this.
+    pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+        if self.key.verifies(self.scheme, message, signature) {
+            return true;
+        }
+        // Rekor v1 signs with SHA-256 whatever the curve of its key, while `keyDetails` can only name the curve's own hash.
+        let larger_curve = matches!(self.key.algorithm(), KeyAlgorithm::EcdsaP384 | KeyAlgorithm::EcdsaP521);
+        larger_curve && self.key.verifies(Scheme::Hashed(Algorithm::Sha256), message, signature)
+    }
+
+    pub(crate) fn id_hex(&self) -> String {
+        hex(&self.id)
+    }
+
+    /// The host name in the base URL, without port: the origin of a Rekor v2 log's checkpoints.
+    pub(crate) fn host(&self) -> &str {
+        let rest = self.base_url.split_once("://").map_or(self.base_url.as_str(), |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        match host.strip_prefix('[') {
+            Some(v6) => v6.split(']').next().unwrap_or_default(),
+            None => host.split(':').next().unwrap_or_default(),
+        }
+    }
+}
+
+/// The scheme that protobuf-specs' name for a key's details means.
+fn scheme(details: &str, key: KeyAlgorithm) -> Result<Scheme, ParseError> {
+    let default = match key {
+        KeyAlgorithm::Ed25519 => Scheme::Pure,
+        other => Scheme::Hashed(other.default_hash()),
+    };
+    Ok(match details {
+        "" | "PUBLIC_KEY_DETAILS_UNSPECIFIED" => default,
+        "PKIX_ED25519" => Scheme::Pure,
+        "PKIX_ED25519_PH" => Scheme::Prehashed,
+        "PKIX_ECDSA_P256_SHA_256" | "PKIX_ECDSA_P384_SHA_256" | "PKIX_ECDSA_P521_SHA_256" => Scheme::Hashed(Algorithm::Sha256),
+        "PKIX_ECDSA_P384_SHA_384" => Scheme::Hashed(Algorithm::Sha384),
+        "PKIX_ECDSA_P521_SHA_512" => Scheme::Hashed(Algorithm::Sha512),
+        rsa if rsa.contains("RSA") && rsa.contains("PSS") => Scheme::Pss(Algorithm::Sha256),
+        rsa if rsa.contains("RSA") => Scheme::Hashed(Algorithm::Sha256),
+        other => return Err(ParseError::at("trusted root", "keyDetails", format_args!("{other} is not supported"))),
+    })
+}
+
+/// What an authority's certificates are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    CodeSigning,
+    TimeStamping,
+}
+
+impl Purpose {
+    pub(crate) fn oid(self) -> ObjectIdentifier {
+        match self {
+            Self::CodeSigning => rfc5280::ID_KP_CODE_SIGNING,
+            Self::TimeStamping => rfc5280::ID_KP_TIME_STAMPING,
+        }
+    }
+}
+
+/// A certificate authority or timestamp authority with its certificates.
+#[derive(Debug)]
+pub(crate) struct Authority {
+    pub(crate) uri: String,
+    pub(crate) valid_for: TimeRange,
+    /// The certificates that can issue others, each with its path to the root checked.
+    pub(crate) issuers: Vec<Issuer>,
+    /// The certificate that signs timestamps, with the index of its issuer.
+    pub(crate) signer: Option<(TimestampSigner, usize)>,
+}
+
+/// A CA certificate whose path to the root was checked, except for time.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    pub(crate) certificate: Certificate,
+    pub(crate) key: PublicKey,
+    /// When every certificate of the path is valid.
+    pub(crate) not_before: Timestamp,
+    /// When every certificate of the path is valid.
+    pub(crate) not_after: Timestamp,
+    /// The certificate to blame outside of that, by name, and its validity.
+    pub(crate) path: Vec<(String, Timestamp, Timestamp)>,
+}
+
+/// The certificate that signs timestamps.
+#[derive(Debug)]
+pub(crate) struct TimestampSigner {
+    pub(crate) certificate: Certificate,
+    pub(crate) key: PublicKey,
+}
+
+impl Authority {
+    fn new(authority: &CertificateAuthority, purpose: Purpose, unusable: &mut Vec<Unusable>) -> Result<Self, ParseError> {
+        let chain = &authority.cert_chain.certificates;
+        limits::check_count("trusted root", "certChain", chain.len(), limits::CHAIN)?;
+        let mut certificates = chain.iter().map(|c| Certificate::parse(&c.raw_bytes.0)).collect::<Result<Vec<_>, _>>()?;
+        let mut signer = None;
+        if purpose == Purpose::TimeStamping && certificates.first().is_some_and(|c| !c.is_ca().unwrap_or(false)) {
+            signer = Some(certificates.remove(0));
+        }
+        if certificates.is_empty() {
+            return Err(ParseError::at("trusted root", "certChain", "no CA certificate"));
+        }
+        let mut issuers = Vec::new();
+        for index in 0..certificates.len() {
+            match Issuer::new(&certificates, index, purpose) {
+                Ok(issuer) => issuers.push(issuer),
+                Err(e) => unusable
+                    .push(Unusable { what: format!("certificate {:?}", certificates[index].subject_text()), why: e.to_string() }),
+            }
+        }
+        let signer = signer.map(|certificate| TimestampSigner::new(certificate, &issuers)).transpose()?;
+        let valid_for = authority.valid_for.unwrap_or_default();
+        Ok(Self { uri: authority.uri.clone(), valid_for, issuers, signer })
+    }
+
+    /// How people know the authority.
+    pub(crate) fn name(&self) -> &str {
+        &self.uri
+    }
+}
+
+impl Issuer {
+    /// Checks the path from a certificate of an authority's chain to its root, the last certificate.
+    fn new(chain: &[Certificate], index: usize, purpose: Purpose) -> Result<Self, ParseError> {
+        let path = path_to_root(chain, index, purpose)?;
+        let certificate = chain[index].clone();
+        let key = PublicKey::from_spki(certificate.spki())?;
+        let members = path.iter().map(|&i| &chain[i]);
+        Ok(Self {
+            key,
+            not_before: members.clone().map(|c| c.not_before).max().unwrap_or(certificate.not_before),
+            not_after: members.clone().map(|c| c.not_after).min().unwrap_or(certificate.not_after),
+            path: members.map(|c| (c.subject_text(), c.not_before, c.not_after)).collect(),
+            certificate,
+        })
+    }
+}
+
+/// The indices from `start` up to the root. Each certificate signed the one before it and may do so (RFC 5280 §6.1.4).
+fn path_to_root(chain: &[Certificate], start: usize, purpose: Purpose) -> Result<Vec<usize>, ParseError> {
+    let root = chain.len() - 1;
+    let mut path = vec![start];
+    check_ca(&chain[start], purpose, 0)?;
+    while let Some(&current) = path.last().filter(|&&i| i != root) {
+        let below = path.len();
+        let mut problem =
+            ParseError::new("certificate chain", format_args!("{:?} has no issuer in it", chain[current].subject_text()));
+        let parent = (0..chain.len()).filter(|i| !path.contains(i)).find(|&i| {
+            chain[i].subject() == chain[current].issuer()
+                && match is_issued_by(&chain[current], &chain[i]).and_then(|()| check_ca(&chain[i], purpose, below)) {
+                    Ok(()) => true,
+                    Err(e) => {
+                        problem = e;
+                        false
+                    }
+                }
+        });
+        path.push(parent.ok_or(problem)?);
+    }
+    Ok(path)
+}
+
+fn is_issued_by(child: &Certificate, parent: &Certificate) -> Result<(), ParseError> {
+    if child.is_signed_by(&PublicKey::from_spki(parent.spki())?)? {
+        return Ok(());
+    }
+    let why = format_args!("{:?} did not sign {:?}", parent.subject_text(), child.subject_text()).to_string();
+    Err(ParseError::new("certificate chain", why))
+}
+
+/// Whether a certificate may issue others for a purpose, with `below` CA certificates between it and the end.
+fn check_ca(certificate: &Certificate, purpose: Purpose, below: usize) -> Result<(), ParseError> {
+    let bad = |why: &dyn fmt::Display| ParseError::at("CA certificate", certificate.subject_text(), why);
+    if let Some(oid) = certificate.unknown_critical() {
+        return Err(bad(&format_args!("the critical extension {oid} is not understood")));
+    }
+    // RFC 5280 §4.2.1.10: not implemented, and ignoring a constraint would widen what the authority may do.
+    if certificate.extension(rfc5280::ID_CE_NAME_CONSTRAINTS).is_some() {
+        return Err(bad(&"name constraints are not supported"));
+    }
+    let constraints = certificate.basic_constraints()?.filter(|b| b.ca).ok_or_else(|| bad(&"not a CA"))?;
+    if constraints.path_len_constraint.is_some_and(|limit| below > usize::from(limit)) {
+        return Err(bad(&"more CA certificates below it than it allows"));
+    }
+    if certificate.key_usage()?.is_some_and(|usage| !usage.key_cert_sign()) {
+        return Err(bad(&"not for signing certificates"));
+    }
+    // A CA with a list of purposes issues for those only, as every implementation of path validation has it.
+    let purposes = certificate.extended_key_usage()?;
+    let any = rfc5280::ANY_EXTENDED_KEY_USAGE;
+    if purposes.is_some_and(|p| !p.0.iter().any(|oid| *oid == purpose.oid() || *oid == any)) {
+        return Err(bad(&"not for this purpose"));
+    }
+    Ok(())
+}
+
+impl TimestampSigner {
+    /// Checks the certificate and finds its issuer.
+    fn new(certificate: Certificate, issuers: &[Issuer]) -> Result<(Self, usize), ParseError> {
+        let signer = Self::unissued(certificate)?;
+        let issuer = issuer_of(&signer.certificate, issuers)?
+            .ok_or_else(|| ParseError::new("timestamp certificate", "no certificate of the chain issued it"))?;
+        Ok((signer, issuer))
+    }
+
+    /// Checks what RFC 3161 §2.3 asks of the certificate: that it is for signing timestamps, and says so critically and exclusively.
+    pub(crate) fn unissued(certificate: Certificate) -> Result<Self, ParseError> {
+        let bad = |why: &dyn fmt::Display| ParseError::new("timestamp certificate", why);
+        if let Some(oid) = certificate.unknown_critical() {
+            return Err(bad(&format_args!("the critical extension {oid} is not understood")));
+        }
+        if certificate.is_ca()? {
+            return Err(bad(&"it is a CA"));
+        }
+        if certificate.key_usage()?.is_some_and(|usage| !usage.digital_signature() && !usage.non_repudiation()) {
+            return Err(bad(&"not for signatures"));
+        }
+        let critical = certificate.extension(rfc5280::ID_CE_EXT_KEY_USAGE).is_some_and(|e| e.critical);
+        let purposes = certificate.extended_key_usage()?.map(|p| p.0).unwrap_or_default();
+        if !critical || purposes != [Purpose::TimeStamping.oid()] {
+            return Err(bad(&"its extended key usage is not timeStamping alone, critical"));
+        }
+        let key = PublicKey::from_spki(certificate.spki())?;
+        Ok(Self { certificate, key })
+    }
+}
+
+/// Which of the issuers issued a certificate.
+pub(crate) fn issuer_of(certificate: &Certificate, issuers: &[Issuer]) -> Result<Option<usize>, ParseError> {
+    let named = |i: &usize| issuers[*i].certificate.subject() == certificate.issuer();
+    for index in (0..issuers.len()).filter(named) {
+        if certificate.is_signed_by(&issuers[index].key)? {
+            return Ok(Some(index));
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,4 @@
+//! The engine on bundles that real services made. Nothing here needs a network.
+
+mod bundles;
+mod common;

@@ -113,6 +113,11 @@ pub struct Client {
 #[derive(Debug, Default)]
 struct Inner {
     config: Config,
+    backends: Arc<Backends>,
+}
+
+#[derive(Debug, Default)]
+struct Backends {
     // Plain http needs no roots (there may be none, in a scratch container); loopback needs no proxy.
     plain_direct: OnceLock<Result<reqwest::Client, String>>,
     plain_proxied: OnceLock<Result<reqwest::Client, String>>,
@@ -129,6 +134,12 @@ impl Client {
     /// A client that refuses every request.
     pub fn disabled() -> Self {
         Self::new(Config { network: Network::None, ..Config::default() })
+    }
+
+    /// The same client, with the same connections, trying again differently.
+    pub fn with_retry(&self, retry: Retry) -> Self {
+        let config = Config { retry, ..self.inner.config.clone() };
+        Self { inner: Arc::new(Inner { config, backends: self.inner.backends.clone() }) }
     }
 
     /// How it behaves.
@@ -167,16 +178,16 @@ impl Client {
     }
 
     fn backend(&self, url: &Url) -> Result<&reqwest::Client, String> {
-        let inner = &self.inner;
+        let backends = &self.inner.backends;
         let direct = is_loopback(url);
         let tls = url.scheme() == "https";
         let slot = match (tls, direct) {
-            (false, true) => &inner.plain_direct,
-            (false, false) => &inner.plain_proxied,
-            (true, true) => &inner.tls_direct,
-            (true, false) => &inner.tls_proxied,
+            (false, true) => &backends.plain_direct,
+            (false, false) => &backends.plain_proxied,
+            (true, true) => &backends.tls_direct,
+            (true, false) => &backends.tls_proxied,
         };
-        slot.get_or_init(|| build(&inner.config, tls, direct)).as_ref().map_err(Clone::clone)
+        slot.get_or_init(|| build(&self.inner.config, tls, direct)).as_ref().map_err(Clone::clone)
     }
 }
 
@@ -313,39 +324,46 @@ impl Request {
 
     /// Sends it and reads the whole answer.
     pub async fn send(self) -> Result<Response, HttpError> {
-        self.retrying(async |request| {
-            let attempt = async { request.attempt().await?.collect(request.limit).await };
-            tokio::time::timeout(request.timeout, attempt).await.unwrap_or_else(|_| {
-                Err(request.error(Kind::Timeout, format!("no answer within {} s", request.timeout.as_secs_f32())))
-            })
-        })
-        .await
+        let started = Instant::now();
+        let mut number = 1;
+        loop {
+            let attempt = async { self.attempt().await?.collect(self.limit).await };
+            match self.timed(attempt).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.pause(HttpError { attempts: number, ..error }, started).await?,
+            }
+            number += 1;
+        }
     }
 
     /// Sends it and gives the answer as soon as its head is there; the body is read from [`Incoming`]. Only what happens before the
     /// first byte of the body is retried.
     pub async fn open(self) -> Result<Incoming, HttpError> {
-        self.retrying(async |request| {
-            tokio::time::timeout(request.timeout, request.attempt())
-                .await
-                .unwrap_or_else(|_| Err(request.error(Kind::Timeout, "no answer".to_owned())))
-        })
-        .await
+        let started = Instant::now();
+        let mut number = 1;
+        loop {
+            match self.timed(self.attempt()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => self.pause(HttpError { attempts: number, ..error }, started).await?,
+            }
+            number += 1;
+        }
     }
 
-    async fn retrying<T>(&self, mut attempt: impl AsyncFnMut(&Self) -> Result<T, HttpError>) -> Result<T, HttpError> {
-        let started = Instant::now();
-        let retry = self.client.config().retry;
-        for number in 1.. {
-            let error = match attempt(self).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => HttpError { attempts: number, ..error },
-            };
-            let Some(wait) = retry.wait(&error, number, started, self.repeatable) else { return Err(error) };
-            debug!(%error, ?wait, "trying again");
-            tokio::time::sleep(wait).await;
+    async fn timed<T>(&self, attempt: impl Future<Output = Result<T, HttpError>>) -> Result<T, HttpError> {
+        match tokio::time::timeout(self.timeout, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(self.error(Kind::Timeout, format!("no answer within {} s", self.timeout.as_secs_f32()))),
         }
-        unreachable!("attempts are bounded by Retry::wait")
+    }
+
+    /// Waits before the next attempt, or gives the error back if there must not be one.
+    async fn pause(&self, error: HttpError, started: Instant) -> Result<(), HttpError> {
+        let retry = self.client.config().retry;
+        let Some(wait) = retry.wait(&error, error.attempts, started, self.repeatable) else { return Err(error) };
+        debug!(%error, ?wait, "trying again");
+        tokio::time::sleep(wait).await;
+        Ok(())
     }
 
     /// One attempt, with its redirects.
@@ -505,7 +523,7 @@ mod tests {
         let client = Client::disabled();
         let error = is_send(client.get(&"http://127.0.0.1:1/".parse().unwrap()).send()).await.unwrap_err();
         assert_eq!((error.kind, error.attempts), (Kind::Disabled, 1));
-        assert!([&client.inner.plain_direct, &client.inner.tls_direct].iter().all(|slot| slot.get().is_none()));
+        assert!([&client.inner.backends.plain_direct, &client.inner.backends.tls_direct].iter().all(|slot| slot.get().is_none()));
     }
 
     #[test]

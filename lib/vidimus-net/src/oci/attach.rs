@@ -1,0 +1,362 @@
+//! Hanging something off an image: bundles as referrers, legacy layers under `.sig` and `.att`.
+//!
+//! Where the registry has no referrers API, and for legacy tags always, one tag holds everybody's entries, and a write replaces them
+//! all. Registries that honour `If-Match` are few, and one that offers an `ETag` may still ignore it. So a write counts as done only
+//! after it was read back, and read back once more when any writer that started from an older state must have finished. Whoever
+//! finds entries missing that were there a moment ago puts them back together with their own.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use vidimus_core::{
+    Digest, ParseError, Reference, Repository,
+    cosign::{Attachment, Layer},
+    oci::{
+        self, BUNDLE_V03, BundleContent, BundleReferrer, Descriptor, EMPTY_JSON, INDEX, Raw, ReferrerList, attachment_image,
+        merge_referrers, referrer_entry,
+    },
+};
+
+use super::{
+    Content, OciError, Registry,
+    manifests::{Condition, lost_race},
+    transport::is_kind,
+};
+use crate::http::{Kind, jitter};
+
+/// How long a written tag is watched at least. A competing writer reads, merges and writes within a few round trips.
+const SETTLE: Duration = Duration::from_millis(400);
+/// ... and in terms of our own round trips, for slow links and loaded machines.
+const SETTLE_ROUNDS: u32 = 3;
+/// How often a tag is written before giving up, and for how long. Twenty writers at once need about ten rounds.
+const MAX_WRITES: u32 = 40;
+const BUDGET: Duration = Duration::from_secs(90);
+
+/// A Sigstore bundle to attach.
+#[derive(Debug, Clone)]
+pub struct BundleAttachment<'a> {
+    /// The bundle's JSON.
+    pub bundle: Bytes,
+    /// What it holds.
+    pub content: BundleContent,
+    /// The predicate type of its statement, as an annotation.
+    pub predicate_type: Option<&'a str>,
+    /// The time, in RFC 3339 with whole seconds, as an annotation.
+    pub created: &'a str,
+}
+
+/// How something became visible.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Via {
+    /// The registry lists it by itself.
+    ReferrersApi,
+    /// It is listed under a tag, and was seen there.
+    Tag {
+        /// The tag.
+        tag: String,
+        /// How often the tag had to be written; 0 if it was there already.
+        writes: u32,
+    },
+}
+
+/// What was attached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attached {
+    /// The manifest that holds it.
+    pub manifest: Descriptor,
+    /// The layer that it is.
+    pub layer: Descriptor,
+    /// How it became visible.
+    pub via: Via,
+}
+
+impl Registry {
+    /// Attaches a bundle to `subject` as an OCI referrer, as cosign 3 does. When this returns, the bundle can be found.
+    pub async fn attach_bundle(
+        &self,
+        repository: &Repository,
+        subject: &Descriptor,
+        attachment: &BundleAttachment<'_>,
+    ) -> Result<Attached, OciError> {
+        let content = Content::bytes(attachment.bundle.clone());
+        let layer = content.descriptor(BUNDLE_V03);
+        let manifest = BundleReferrer {
+            bundle: layer.clone(),
+            subject: subject.clone(),
+            content: attachment.content,
+            predicate_type: attachment.predicate_type,
+            created: attachment.created,
+        }
+        .manifest();
+        let empty = Content::bytes(EMPTY_JSON);
+        tokio::try_join!(self.push_blob(repository, &empty, None), self.push_blob(repository, &content, None))?;
+        let via = self.push_referrer(repository, subject, &manifest).await?;
+        Ok(Attached { manifest: referrer_entry(&manifest), layer, via })
+    }
+
+    /// Pushes a manifest with a subject, whose blobs are there, and makes sure that it is listed.
+    pub async fn push_referrer(
+        &self,
+        repository: &Repository,
+        subject: &Descriptor,
+        manifest: &Raw<oci::Manifest>,
+    ) -> Result<Via, OciError> {
+        let reference = repository.digest(manifest.digest.clone());
+        let pushed = self.push_manifest(&reference, &manifest.media_type, &manifest.bytes).await?;
+        if pushed.subject.as_ref() == Some(&subject.digest) {
+            return Ok(Via::ReferrersApi);
+        }
+        // Some registries list referrers without saying so; a 404 says that they do not.
+        if self.referrers_api(repository, &subject.digest).await?.is_some() {
+            return Ok(Via::ReferrersApi);
+        }
+        let tag = Attachment::Referrers.tag(&subject.digest, "");
+        let writes = self.update_tag(repository, &tag, Entries::new(referrer_entry(manifest))).await?;
+        Ok(Via::Tag { tag, writes })
+    }
+
+    /// Adds a layer under the `.sig` or `.att` tag of an image, beside those that are there.
+    pub async fn attach_legacy(
+        &self,
+        repository: &Repository,
+        image: &Digest,
+        attachment: Attachment,
+        prefix: &str,
+        layer: &Layer,
+        content: Bytes,
+    ) -> Result<Attached, OciError> {
+        let descriptor = layer.descriptor(&content);
+        self.push_blob(repository, &Content::bytes(content), None).await?;
+        let tag = attachment.tag(image, prefix);
+        let writes = self.update_tag(repository, &tag, Layers::new(descriptor.clone())).await?;
+        let reference = repository.tag(&tag).map_err(|source| OciError::malformed(repository, source))?;
+        let manifest = self.resolve(&reference).await?;
+        Ok(Attached { manifest, layer: descriptor, via: Via::Tag { tag, writes } })
+    }
+
+    /// Gets an entry into what a tag holds, and gives the number of writes that took.
+    async fn update_tag(&self, repository: &Repository, tag: &str, mut list: impl SharedList) -> Result<u32, OciError> {
+        let reference = repository.tag(tag).map_err(|source| OciError::malformed(repository, source))?;
+        let lock = self.tag_lock(&reference.to_string());
+        let started = Instant::now();
+        let least = self.options().settle.unwrap_or(SETTLE);
+        let mut writes = 0;
+        let mut settled_at: Option<Instant> = None;
+        loop {
+            // Writers in this process take turns; those elsewhere are found out about below.
+            let turn = lock.lock().await;
+            let round = Instant::now();
+            let (current, etag) = self.read_tag(&reference).await?;
+            let complete = list.absorb(current.as_deref()).map_err(|why| in_use(&reference, why))?;
+            if complete {
+                drop(turn);
+                match settled_at {
+                    // It was there before we wrote anything: nobody is racing us for this very entry.
+                    None => return Ok(writes),
+                    Some(at) if Instant::now() >= at => return Ok(writes),
+                    Some(at) => tokio::time::sleep(at.saturating_duration_since(Instant::now())).await,
+                }
+                continue;
+            }
+            if writes >= MAX_WRITES || started.elapsed() > BUDGET {
+                return Err(OciError::Lost { reference: reference.to_string(), attempts: writes });
+            }
+            let condition = match (&current, &etag) {
+                (Some(_), Some(etag)) => Condition::Matches(etag),
+                (Some(_), None) => Condition::None,
+                (None, _) => Condition::Absent,
+            };
+            match self.write_tag(&reference, &list, condition).await {
+                Ok(()) => {}
+                Err(e) if lost_race(&e) => {}
+                // A registry that does not know conditions may refuse them as such.
+                Err(e) if is_kind(&e, Kind::Status(400)) || is_kind(&e, Kind::Status(501)) => {
+                    self.write_tag(&reference, &list, Condition::None).await?;
+                }
+                Err(e) => return Err(e),
+            }
+            writes += 1;
+            settled_at = Some(Instant::now() + least.max(round.elapsed() * SETTLE_ROUNDS));
+            drop(turn);
+            // If somebody else is writing as well, let us not meet again at the same moment.
+            tokio::time::sleep(jitter(least.min(Duration::from_millis(50) * (writes - 1).min(8)))).await;
+        }
+    }
+
+    async fn read_tag(&self, reference: &Reference) -> Result<(Option<Vec<u8>>, Option<String>), OciError> {
+        match self.fetch_manifest_bytes(reference).await {
+            Ok((response, etag)) => Ok((Some(response.body.to_vec()), etag)),
+            Err(e) if e.is_not_found() => Ok((None, None)),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn write_tag(&self, reference: &Reference, list: &impl SharedList, condition: Condition<'_>) -> Result<(), OciError> {
+        let document = list.document().map_err(|why| in_use(reference, why))?;
+        for blob in &document.blobs {
+            self.push_blob(reference.repository(), blob, None).await?;
+        }
+        self.put_manifest(reference, &document.media_type, &document.bytes, condition).await.map(|_| ())
+    }
+}
+
+fn in_use(reference: &Reference, why: ParseError) -> OciError {
+    OciError::TagInUse { reference: reference.to_string(), why }
+}
+
+/// What a tag is to hold.
+struct TagDocument {
+    media_type: String,
+    bytes: Vec<u8>,
+    blobs: Vec<Content>,
+}
+
+/// A list under a tag that several writers share.
+trait SharedList: Send + Sync {
+    /// Takes in what the tag holds. True if our entry and everything seen before is there.
+    fn absorb(&mut self, current: Option<&[u8]>) -> Result<bool, ParseError>;
+    /// Everything seen, and ours.
+    fn document(&self) -> Result<TagDocument, ParseError>;
+}
+
+/// A fallback index.
+struct Entries {
+    /// Everything seen so far, ours first; by digest.
+    known: BTreeMap<Digest, Descriptor>,
+    ours: Descriptor,
+    current: Option<Vec<u8>>,
+}
+
+impl Entries {
+    fn new(ours: Descriptor) -> Self {
+        Self { known: BTreeMap::from([(ours.digest.clone(), ours.clone())]), ours, current: None }
+    }
+}
+
+impl SharedList for Entries {
+    fn absorb(&mut self, current: Option<&[u8]>) -> Result<bool, ParseError> {
+        let list = current.map(ReferrerList::parse).transpose()?.unwrap_or_default();
+        let there: BTreeMap<_, _> = list.entries.into_iter().map(|e| (e.digest.clone(), e)).collect();
+        let ours_is_right = there.get(&self.ours.digest) == Some(&self.ours);
+        let complete = ours_is_right && self.known.keys().all(|digest| there.contains_key(digest));
+        for (digest, entry) in there {
+            self.known.entry(digest).or_insert(entry);
+        }
+        self.current = current.map(<[u8]>::to_vec);
+        Ok(complete)
+    }
+
+    fn document(&self) -> Result<TagDocument, ParseError> {
+        let current = self.current.as_deref();
+        let there = current.map(ReferrerList::parse).transpose()?.unwrap_or_default().entries;
+        // Entries that are there stay as they are; ours, and lost ones, are put in.
+        let missing = self.known.values().filter(|e| **e == self.ours || there.iter().all(|t| t.digest != e.digest));
+        let missing: Vec<Descriptor> = missing.cloned().collect();
+        Ok(TagDocument { media_type: INDEX.to_owned(), bytes: merge_referrers(current, &missing)?, blobs: Vec::new() })
+    }
+}
+
+/// The layers of a `.sig` or `.att` image.
+struct Layers {
+    /// Everything seen so far, in the order seen.
+    known: Vec<Descriptor>,
+    ours: Descriptor,
+    media_type: String,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Layers {
+    fn new(ours: Descriptor) -> Self {
+        Self { known: Vec::new(), ours, media_type: oci::MANIFEST.to_owned(), annotations: BTreeMap::new() }
+    }
+}
+
+impl SharedList for Layers {
+    fn absorb(&mut self, current: Option<&[u8]>) -> Result<bool, ParseError> {
+        let mut there = Vec::new();
+        if let Some(bytes) = current {
+            let manifest = Raw::parse(bytes.to_vec(), None)?.into_manifest()?;
+            self.media_type = manifest.media_type;
+            self.annotations = manifest.value.annotations;
+            there = manifest.value.layers;
+        }
+        let complete = there.contains(&self.ours) && self.known.iter().all(|layer| there.contains(layer));
+        for layer in there {
+            if !self.known.contains(&layer) {
+                self.known.push(layer);
+            }
+        }
+        Ok(complete)
+    }
+
+    fn document(&self) -> Result<TagDocument, ParseError> {
+        let mut layers = self.known.clone();
+        if !layers.contains(&self.ours) {
+            layers.push(self.ours.clone());
+        }
+        let (manifest, config) = attachment_image(layers);
+        let mut value = manifest.value;
+        value.annotations = self.annotations.clone();
+        // A list that began with docker's media types was begun for a registry that knows no others.
+        if self.media_type == oci::DOCKER_MANIFEST {
+            value.config.media_type = oci::DOCKER_CONFIG.to_owned();
+        }
+        value.media_type = Some(self.media_type.clone());
+        let manifest = Raw::write(&self.media_type, value);
+        Ok(TagDocument { media_type: manifest.media_type, bytes: manifest.bytes, blobs: vec![Content::bytes(config)] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str) -> Descriptor {
+        let mut entry = Descriptor::of(oci::MANIFEST, name.as_bytes());
+        entry.artifact_type = Some(BUNDLE_V03.into());
+        entry
+    }
+
+    #[test]
+    fn entries_lost_to_another_writer_are_put_back() {
+        let mut ours = Entries::new(entry("ours"));
+        assert!(!ours.absorb(None).unwrap());
+        let with_other = merge_referrers(None, &[entry("other")]).unwrap();
+        assert!(!ours.absorb(Some(&with_other)).unwrap());
+        let written = ours.document().unwrap().bytes;
+        assert!(ours.absorb(Some(&written)).unwrap());
+        let third_only = merge_referrers(None, &[entry("third")]).unwrap();
+        assert!(!ours.absorb(Some(&third_only)).unwrap(), "a third writer replaced both");
+        let repaired = ReferrerList::parse(&ours.document().unwrap().bytes).unwrap();
+        assert_eq!(repaired.entries.len(), 3);
+    }
+
+    #[test]
+    fn a_wrong_entry_of_ours_is_not_good_enough() {
+        let mut wrong = entry("ours");
+        wrong.artifact_type = Some(oci::EMPTY.into());
+        let there = merge_referrers(None, &[wrong]).unwrap();
+        let mut ours = Entries::new(entry("ours"));
+        assert!(!ours.absorb(Some(&there)).unwrap());
+        let repaired = ReferrerList::parse(&ours.document().unwrap().bytes).unwrap();
+        assert_eq!(repaired.entries, [entry("ours")]);
+    }
+
+    #[test]
+    fn layers_are_appended_in_order_and_media_types_kept() {
+        let mut first = Layers::new(entry("a"));
+        first.absorb(None).unwrap();
+        let one = first.document().unwrap();
+        let text = String::from_utf8(one.bytes).unwrap().replace(oci::MANIFEST, oci::DOCKER_MANIFEST);
+        let mut second = Layers::new(entry("b"));
+        assert!(!second.absorb(Some(text.as_bytes())).unwrap());
+        let both = second.document().unwrap();
+        assert_eq!(both.media_type, oci::DOCKER_MANIFEST);
+        assert!(second.absorb(Some(&both.bytes)).unwrap());
+        let index = merge_referrers(None, &[]).unwrap();
+        assert!(Layers::new(entry("c")).absorb(Some(&index)).is_err(), "an index is not overwritten");
+    }
+}

@@ -9,6 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// Where files are written before they get their names.
+const TEMPORARY: &str = ".tmp";
+
 /// A directory of small files, named by relative paths that the caller has checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Tree {
@@ -20,8 +23,18 @@ impl Tree {
     /// Opens (and creates) a tree. `durable` decides whether what is written is flushed before the call returns.
     pub(crate) fn open(root: impl Into<PathBuf>, durable: bool) -> io::Result<Self> {
         let tree = Self { root: root.into(), durable };
-        tree.create_dirs(&tree.root)?;
+        let temporary = tree.root.join(TEMPORARY);
+        match fs::remove_dir_all(&temporary) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // What lies there belonged to a process that is gone.
+            _ => tree.create_dirs(&temporary)?,
+        }
         Ok(tree)
+    }
+
+    /// An empty file that becomes part of the tree with [`Tree::place`], or goes with its last handle.
+    pub(crate) fn temporary(&self) -> io::Result<tempfile::NamedTempFile> {
+        tempfile::NamedTempFile::new_in(self.root.join(TEMPORARY))
     }
 
     /// The full path of a name.
@@ -50,23 +63,30 @@ impl Tree {
 
     /// Writes a file as a whole: after a crash it has its old content or its new one.
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = self.path(name);
-        let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        self.create_dirs(parent)?;
-        let mut file = tempfile::NamedTempFile::new_in(parent)?;
+        let mut file = self.temporary()?;
         file.write_all(bytes)?;
-        self.place(file, &path)
+        self.place(file, name)
     }
 
-    /// Puts a complete temporary file of the same file system in its place.
-    pub(crate) fn place(&self, file: tempfile::NamedTempFile, path: &Path) -> io::Result<()> {
+    /// Puts a complete temporary file in its place.
+    pub(crate) fn place(&self, file: tempfile::NamedTempFile, name: &str) -> io::Result<()> {
+        let path = self.path(name);
         let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         self.create_dirs(parent)?;
         if self.durable {
             file.as_file().sync_all()?;
         }
-        file.persist(path).map_err(|error| error.error)?;
+        file.persist(&path).map_err(|error| error.error)?;
         self.flush_dir(parent)
+    }
+
+    /// Whether the file is there; if so, its name is flushed: whoever put it there may have died before that.
+    pub(crate) fn settle(&self, name: &str) -> io::Result<bool> {
+        if self.size(name)?.is_none() {
+            return Ok(false);
+        }
+        let path = self.path(name);
+        path.parent().map_or(Ok(()), |parent| self.flush_dir(parent)).map(|()| true)
     }
 
     /// Removes a file; `false` if there was none.
@@ -89,7 +109,7 @@ impl Tree {
         let mut names = Vec::new();
         for entry in entries {
             if let Ok(name) = entry?.file_name().into_string()
-                && !name.starts_with(".tmp")
+                && name != TEMPORARY
             {
                 names.push(name);
             }

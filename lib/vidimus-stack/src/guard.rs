@@ -1,4 +1,4 @@
-//! What every request passes before a service sees it: the host it is meant for, a time limit, and what browsers may read.
+//! What every request passes before a service sees it: the host it is meant for, and a time limit.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -8,11 +8,11 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, StatusCode, Uri, header};
 use serde_json::json;
 
 /// Longest time to an answer's head. The slowest honest answer waits for a checkpoint, a fraction of a second; clients give up after 5 to
-/// 90 seconds. Uploads to the registry are measured by their silence instead.
+/// 90 seconds.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// Which hosts requests may be addressed to.
@@ -50,33 +50,14 @@ async fn check(State(hosts): State<Arc<Hosts>>, request: Request, next: Next) ->
         );
     }
     let path = request.uri().path();
-    let shared = is_shared(path);
-    if shared && *request.method() == Method::OPTIONS {
-        return shared_with_browsers(StatusCode::NO_CONTENT.into_response());
+    // Uploads to the registry are measured by their silence instead.
+    if path.starts_with("/v2") {
+        return next.run(request).await;
     }
-    let answer = if path.starts_with("/v2") {
-        next.run(request).await
-    } else {
-        match tokio::time::timeout(ANSWER, next.run(request)).await {
-            Ok(answer) => answer,
-            Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "no answer in time"),
-        }
-    };
-    if shared { shared_with_browsers(answer) } else { answer }
-}
-
-/// The services that browser clients use, as Sigstore's own allow it. Not the login page, not the registry.
-fn is_shared(path: &str) -> bool {
-    ["/api/", "/.well-known/", "/tuf/"].iter().any(|prefix| path.starts_with(prefix))
-}
-
-fn shared_with_browsers(mut answer: Response) -> Response {
-    let headers = answer.headers_mut();
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, OPTIONS"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Authorization, Content-Type, Accept"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("ETag, Location, SCT"));
-    answer
+    match tokio::time::timeout(ANSWER, next.run(request)).await {
+        Ok(answer) => answer,
+        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "no answer in time"),
+    }
 }
 
 fn host<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {

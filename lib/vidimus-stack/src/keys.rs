@@ -10,8 +10,8 @@ use aws_lc_rs::{
     rand::SystemRandom,
     rsa::KeySize,
     signature::{
-        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair,
-        RsaKeyPair,
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair,
+        KeyPair, RsaKeyPair,
     },
 };
 use vidimus_core::{ParseError, encoding};
@@ -147,7 +147,8 @@ mod tests {
     #[test]
     fn a_key_is_made_once_and_kept() {
         let storage = Memory::new();
-        for (name, kind) in [("p256", KeyKind::EcdsaP256), ("p384", KeyKind::EcdsaP384), ("ed", KeyKind::Ed25519), ("rsa", KeyKind::Rsa2048)]
+        for (name, kind) in
+            [("p256", KeyKind::EcdsaP256), ("p384", KeyKind::EcdsaP384), ("ed", KeyKind::Ed25519), ("rsa", KeyKind::Rsa2048)]
         {
             let first = load_or_create(&storage, name, kind).unwrap();
             assert_eq!(load_or_create(&storage, name, kind).unwrap(), first, "{kind:?}");

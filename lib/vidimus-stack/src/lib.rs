@@ -19,7 +19,7 @@ pub mod stack;
 pub mod storage;
 #[cfg(test)]
 mod testing;
-pub mod tsa;
 pub mod trust;
+pub mod tsa;
 pub mod tuf;
 mod verifier;

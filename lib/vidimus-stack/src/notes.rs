@@ -90,7 +90,13 @@ mod tests {
     use super::*;
     use crate::keys::generate;
 
-    fn check(signer: &dyn CheckpointSigner, algorithm: &'static dyn VerificationAlgorithm, spki: &[u8], name: &str, origin: &str) {
+    fn check(
+        signer: &dyn CheckpointSigner,
+        algorithm: &'static dyn VerificationAlgorithm,
+        spki: &[u8],
+        name: &str,
+        origin: &str,
+    ) {
         let text = signer.sign(7, &[3; 32]).unwrap();
         let note = Note::parse(&text).unwrap();
         let checkpoint = note.checkpoint().unwrap();

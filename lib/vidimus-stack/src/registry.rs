@@ -8,6 +8,7 @@ mod error;
 mod http;
 mod manifest;
 mod name;
+mod parts;
 mod store;
 mod uploads;
 

@@ -36,7 +36,8 @@ pub(super) fn recover(storage: &dyn Storage, signer: &dyn CheckpointSigner) -> R
         found.pop();
         storage.remove(&journal::file(bases.pop().unwrap_or_default()))?;
     }
-    let found = found.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| damaged("a journal before the last has no record"))?;
+    let found =
+        found.into_iter().collect::<Option<Vec<_>>>().ok_or_else(|| damaged("a journal before the last has no record"))?;
     let Some(oldest) = found.first() else { return start(storage, signer) };
 
     let mut state = load_tiles(storage, &oldest.records[0].head)?;

@@ -13,7 +13,9 @@ use std::{
 use tokio::sync::oneshot;
 use vidimus_core::merkle::{Hash, leaf_hash};
 
-use super::{CheckpointSigner, Entry, Head, LogError, Message, Sequenced, Shared, index, journal, journal::Journal, recovery, tiles};
+use super::{
+    CheckpointSigner, Entry, Head, LogError, Message, Sequenced, Shared, index, journal, journal::Journal, recovery, tiles,
+};
 use crate::storage::StorageError;
 
 /// Entries in one batch: as many as may wait, so that a burst is one fsync.
@@ -350,7 +352,8 @@ impl Sequencer {
             complete.iter().try_for_each(|file| storage.remove(&format!("{file}.p")))
         };
         let thread = std::thread::Builder::new().name(format!("flush-{}", self.shared.name)).spawn(flush);
-        self.flush = Some(thread.map_err(|source| StorageError { action: "start a thread for", path: "flush".to_owned(), source })?);
+        self.flush =
+            Some(thread.map_err(|source| StorageError { action: "start a thread for", path: "flush".to_owned(), source })?);
         Ok(())
     }
 

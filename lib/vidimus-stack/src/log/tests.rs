@@ -118,12 +118,26 @@ async fn a_leaf_is_logged_once() {
     let log = open(Arc::new(Memory::new())).unwrap();
     let first = log.append(entry(1)).await.unwrap();
     assert!(!first.duplicate);
-    let answers: Vec<_> = (0..50).map(|_| tokio::spawn({ let log = log.clone(); async move { log.append(entry(1)).await } })).collect();
+    let answers: Vec<_> = (0..50)
+        .map(|_| {
+            tokio::spawn({
+                let log = log.clone();
+                async move { log.append(entry(1)).await }
+            })
+        })
+        .collect();
     for answer in answers {
         let again = answer.await.unwrap().unwrap();
         assert_eq!((again.index, again.duplicate), (first.index, true));
     }
-    let together: Vec<_> = (0..50).map(|_| tokio::spawn({ let log = log.clone(); async move { log.append(entry(2)).await } })).collect();
+    let together: Vec<_> = (0..50)
+        .map(|_| {
+            tokio::spawn({
+                let log = log.clone();
+                async move { log.append(entry(2)).await }
+            })
+        })
+        .collect();
     let mut fresh = 0;
     for answer in together {
         fresh += usize::from(!answer.await.unwrap().unwrap().duplicate);
@@ -165,7 +179,10 @@ async fn the_directory_is_a_static_tiled_log() {
     assert_eq!(log.tile(1, 0, 2).unwrap(), level_1);
     assert_eq!(log.tile(0, 2, 88).unwrap(), storage.read("tile/0/002.p/88").unwrap().unwrap());
     assert_eq!(log.bundle(1, 256).unwrap().unwrap(), storage.read("tile/entries/001").unwrap().unwrap());
-    assert_eq!(log.bundle(2, 7).unwrap().unwrap().len(), log.entries(512, 519).unwrap().iter().map(|e| e.leaf.len() + 2).sum::<usize>());
+    assert_eq!(
+        log.bundle(2, 7).unwrap().unwrap().len(),
+        log.entries(512, 519).unwrap().iter().map(|e| e.leaf.len() + 2).sum::<usize>()
+    );
     assert_eq!(log.tile(0, 2, 89), None);
     assert_eq!(log.tile(2, 0, 1), None);
     assert_eq!(log.tile(63, 0, 1), None);
@@ -184,7 +201,10 @@ async fn what_was_never_published_is_not_answered() {
     beyond(log.root(2).map(drop));
     beyond(log.entry(1).map(drop));
     beyond(log.entry(u64::MAX).map(drop));
-    assert!(matches!(log.append(Entry { leaf: vec![0; LEAF_BYTES + 1].into(), extra: Bytes::new() }).await, Err(LogError::TooLarge { .. })));
+    assert!(matches!(
+        log.append(Entry { leaf: vec![0; LEAF_BYTES + 1].into(), extra: Bytes::new() }).await,
+        Err(LogError::TooLarge { .. })
+    ));
 }
 
 type Open = fn(Arc<dyn Storage>) -> Result<Log, LogError>;

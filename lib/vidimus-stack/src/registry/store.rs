@@ -68,10 +68,9 @@ impl Registry {
     /// Opens the registry in `root`, empty if new. Uploads that a former process left unfinished are discarded.
     pub fn open(root: &Path, durable: bool) -> io::Result<Self> {
         let tree = Tree::open(root, durable)?;
-        let uploads = Uploads::open(&tree.path("uploads"))?;
         let mut names = BTreeSet::new();
         collect_names(&tree, "", &mut names)?;
-        Ok(Self { tree, uploads, names: RwLock::new(names), links: RwLock::new(()) })
+        Ok(Self { uploads: Uploads::new(tree.clone()), tree, names: RwLock::new(names), links: RwLock::new(()) })
     }
 
     /// How much it holds, counted now.
@@ -114,8 +113,8 @@ impl Registry {
     /// Adds finished content to a repository; the bytes have been verified against `digest`.
     pub(super) fn add_blob(&self, name: &str, digest: &Digest, file: tempfile::NamedTempFile) -> io::Result<()> {
         let _linking = self.links.read().unwrap_or_else(PoisonError::into_inner);
-        if self.tree.size(&content(digest))?.is_none() {
-            self.tree.place(file, &self.tree.path(&content(digest)))?;
+        if !self.tree.settle(&content(digest))? {
+            self.tree.place(file, &content(digest))?;
         }
         self.link_blob(name, digest)
     }
@@ -132,7 +131,7 @@ impl Registry {
     }
 
     fn link_blob(&self, name: &str, digest: &Digest) -> io::Result<()> {
-        if !self.has_blob(name, digest)? {
+        if !self.tree.settle(&blob_link(name, digest))? {
             self.tree.write(&blob_link(name, digest), b"")?;
         }
         self.names.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
@@ -175,7 +174,7 @@ impl Registry {
         };
         let _linking = self.links.read().unwrap_or_else(PoisonError::into_inner);
         self.check_complete(name, &manifest)?;
-        if self.tree.size(&content(&digest))?.is_none() {
+        if !self.tree.settle(&content(&digest))? {
             self.tree.write(&content(&digest), bytes)?;
         }
         if let Some(subject) = &manifest.subject {

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use vidimus_core::{Algorithm, Digest, digest::Hasher};
 
 use super::RegistryError;
+use crate::files::Tree;
 
 /// Uploads at once: a client pushes about five layers in parallel, so this serves some fifty pushes.
 const UPLOADS: usize = 256;
@@ -30,7 +31,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// The uploads under way.
 #[derive(Debug)]
 pub(super) struct Uploads {
-    dir: PathBuf,
+    tree: Tree,
     sessions: Mutex<HashMap<String, Session>>,
 }
 
@@ -51,19 +52,14 @@ pub(super) struct Upload {
 }
 
 impl Uploads {
-    /// Starts with none: whatever lies in `dir` belonged to a process that is gone.
-    pub(super) fn open(dir: &Path) -> io::Result<Self> {
-        match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => fs::create_dir_all(dir)?,
-        }
-        Ok(Self { dir: dir.to_path_buf(), sessions: Mutex::default() })
+    /// Starts with none.
+    pub(super) fn new(tree: Tree) -> Self {
+        Self { tree, sessions: Mutex::default() }
     }
 
     /// A fresh upload that no session names, for content that comes in one request.
     pub(super) fn fresh(&self) -> io::Result<Upload> {
-        let file = tempfile::NamedTempFile::new_in(&self.dir)?;
-        Ok(Upload { file, hasher: Hasher::new(Algorithm::Sha256), arrived: 0 })
+        Ok(Upload { file: self.tree.temporary()?, hasher: Hasher::new(Algorithm::Sha256), arrived: 0 })
     }
 
     /// Starts a session in repository `name` and returns its id.

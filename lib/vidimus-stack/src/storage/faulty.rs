@@ -48,12 +48,7 @@ impl Faulty {
         self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn step<T>(
-        &self,
-        call: &'static str,
-        path: &str,
-        act: impl FnOnce() -> Result<T, StorageError>,
-    ) -> Result<T, StorageError> {
+    fn step<T>(&self, call: &'static str, path: &str, act: impl FnOnce() -> Result<T, StorageError>) -> Result<T, StorageError> {
         let step = {
             let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
             let step = Step { number: steps.len(), call, path: path.to_owned() };

@@ -31,7 +31,9 @@ async fn both_protocols_on_one_port() {
         assert_eq!(answer.text().await.unwrap(), "{\"status\":\"SERVING\"}");
     }
     // What a client that tries TLS first needs in order to fall back.
-    assert!(raw(running.registry(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no request\r\n\r\n").starts_with("HTTP/1.1 400"));
+    assert!(
+        raw(running.registry(), b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 no request\r\n\r\n").starts_with("HTTP/1.1 400")
+    );
 }
 
 #[tokio::test]

@@ -117,7 +117,8 @@ async fn an_independent_client_follows_from_the_first_root() {
     assert_eq!(download(&repository, &root, "2026-01-09T00:00:00Z").await.unwrap(), b"a");
     repository.publish(&[target("b")], at("2028-05-01T00:00:00Z")).unwrap();
     assert_eq!(download(&repository, &root, "2028-05-01T00:00:00Z").await.unwrap(), b"b", "two years later, from the old root");
-    let other = open(tempfile::tempdir().unwrap().path(), &self::signers()).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = open(elsewhere.path(), &self::signers()).unwrap();
     other.publish(&[target("evil")], at("2028-05-01T00:00:00Z")).unwrap();
     assert!(download(&Arc::new(other), &root, "2028-05-01T00:00:00Z").await.is_err(), "another repository's keys");
 }

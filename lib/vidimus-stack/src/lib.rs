@@ -10,6 +10,8 @@ mod guard;
 pub mod keys;
 pub mod log;
 pub mod notes;
+pub mod jwt;
+pub mod oidc;
 pub mod pki;
 pub mod registry;
 pub mod rekor;

@@ -1,0 +1,3 @@
+//! The stack's own OpenID Connect issuer.
+
+pub(crate) mod key;

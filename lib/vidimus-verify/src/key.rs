@@ -6,9 +6,13 @@
 use std::{fmt, sync::OnceLock};
 
 use aws_lc_rs::{digest as lc_digest, signature as lc};
-use der::{Decode, asn1::UintRef};
+use const_oid::db::rfc5912::RSA_ENCRYPTION;
+use der::{
+    Decode, Encode,
+    asn1::{AnyRef, BitStringRef, UintRef},
+};
 use sha2::digest::{FixedOutput, HashMarker, Output, OutputSizeUser, Reset, Update, typenum::U64};
-use spki::SubjectPublicKeyInfoRef;
+use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use vidimus_core::{Algorithm, Digest, ParseError, digest::sha256, encoding};
 
 /// The kind of a public key.
@@ -87,6 +91,14 @@ impl PublicKey {
             return Err(ParseError::new("public key", format_args!("not a usable {algorithm} key")));
         }
         Ok(key)
+    }
+
+    /// Reads a DER `RSAPublicKey` (RFC 8017 §A.1.1), the form of some old entries of trust roots.
+    pub fn from_pkcs1(der: &[u8]) -> Result<Self, ParseError> {
+        let bad = |e: der::Error| ParseError::new("RSA public key", e);
+        let algorithm = AlgorithmIdentifierRef { oid: RSA_ENCRYPTION, parameters: Some(AnyRef::NULL) };
+        let subject_public_key = BitStringRef::from_bytes(der).map_err(bad)?;
+        Self::from_spki(&SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().map_err(bad)?)
     }
 
     /// Reads a PEM `PUBLIC KEY`, or its DER.
@@ -296,7 +308,6 @@ mod tests {
         rand::SystemRandom,
         signature::{self as lc, KeyPair},
     };
-    use der::Encode as _;
     use ed25519_dalek::DigestSigner as _;
 
     use super::*;

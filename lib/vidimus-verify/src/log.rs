@@ -111,7 +111,7 @@ fn verify_entry<'a>(
 ) -> Result<Option<LogEvidence<'a>>, Rejection> {
     let mut result = Ok(None);
     // A log that changed its host name or validity may be listed more than once under its id.
-    for log in trust.logs.iter().filter(|log| log.id == entry.log_id.key_id.0) {
+    for log in trust.logs.iter().filter(|log| log.is(&entry.log_id.key_id.0)) {
         result = verify_entry_of(BoundEntry::bind(entry, log, expected)?, format, policy).map(Some);
         if result.is_ok() {
             break;
@@ -216,13 +216,10 @@ impl<'a> BoundEntry<'a> {
         Ok(Included { tree_size: checkpoint.size, witnesses })
     }
 
-    /// The proof repeats what the checkpoint says. Rekor v2 may leave that out; where it is there, it must be the same.
+    /// The proof repeats what the checkpoint says. Rekor v1's must agree; Rekor v2's are to be ignored (rekor-tiles, `CLIENTS.md`).
     fn check_proof_fields(&self, proof: &InclusionProof, checkpoint: &Checkpoint) -> Result<(), Rejection> {
-        let optional = self.is_v2();
-        let same_size = proof.tree_size.to_u64() == Ok(checkpoint.size) || optional && proof.tree_size.0 == 0;
-        let same_root = proof.root_hash.0 == checkpoint.root || optional && proof.root_hash.0.is_empty();
-        let same_index = !optional || proof.log_index == self.entry.log_index || proof.log_index.0 == 0;
-        if same_size && same_root && same_index {
+        let same = proof.tree_size.to_u64() == Ok(checkpoint.size) && proof.root_hash.0 == checkpoint.root;
+        if same || self.is_v2() {
             return Ok(());
         }
         Err(self.invalid(CheckId::LogInclusion, "it is for another tree than the checkpoint"))
@@ -262,14 +259,14 @@ impl<'a> BoundEntry<'a> {
         Ok(())
     }
 
-    /// The name under which the log signs. Rekor v2: its host name, which is the origin. Rekor v1: the origin is that name followed by
-    /// ` - ` and the number of the tree, and its log ids do not depend on the name.
+    /// The name under which the log signs. Rekor v2: the origin, which is the log's URL without scheme, or its host name alone.
+    /// Rekor v1: the origin is the name followed by ` - ` and the number of the tree; its log ids do not depend on the name.
     fn check_origin<'c>(&self, checkpoint: &'c Checkpoint) -> Result<&'c str, Rejection> {
         let origin = checkpoint.origin.as_str();
         if !self.is_v2() {
             return Ok(origin.split_once(" - ").map_or(origin, |(name, _)| name));
         }
-        if origin == self.log.host() {
+        if origin == self.log.host() || origin == self.log.url_without_scheme() {
             return Ok(origin);
         }
         Err(self.invalid(CheckId::LogCheckpoint, format!("it is of {origin:?}, another log")))

@@ -100,6 +100,8 @@ impl TrustRoot {
 pub(crate) struct Log {
     pub(crate) base_url: String,
     pub(crate) id: Vec<u8>,
+    /// The key's id in checkpoints, where that is another one.
+    checkpoint_id: Option<Vec<u8>>,
     /// The start of the key's id in checkpoints.
     pub(crate) hint: KeyHint,
     pub(crate) key: PublicKey,
@@ -109,10 +111,14 @@ pub(crate) struct Log {
 
 impl Log {
     fn new(log: &TransparencyLog) -> Result<Self, ParseError> {
-        let key = PublicKey::from_spki(&log.public_key.raw_bytes.0)?;
+        let key = match log.public_key.key_details.starts_with("PKCS1_RSA") {
+            true => PublicKey::from_pkcs1(&log.public_key.raw_bytes.0)?,
+            false => PublicKey::from_spki(&log.public_key.raw_bytes.0)?,
+        };
         let id = log.log_id.key_id.0.clone();
-        let checkpoint_id = log.checkpoint_key_id.as_ref().map_or(&id, |id| &id.key_id.0);
-        let hint = *checkpoint_id.first_chunk().ok_or_else(|| ParseError::at("trusted root", "logId", "less than four bytes"))?;
+        let checkpoint_id = log.checkpoint_key_id.as_ref().map(|id| id.key_id.0.clone());
+        let hint = checkpoint_id.as_ref().unwrap_or(&id).first_chunk().copied();
+        let hint = hint.ok_or_else(|| ParseError::at("trusted root", "logId", "less than four bytes"))?;
         if !matches!(log.hash_algorithm.as_str(), "SHA2_256" | "") {
             let why = format_args!("{} trees are not supported", log.hash_algorithm).to_string();
             return Err(ParseError::at("trusted root", "hashAlgorithm", why));
@@ -120,6 +126,7 @@ impl Log {
         Ok(Self {
             base_url: log.base_url.clone(),
             id,
+            checkpoint_id,
             hint,
             scheme: scheme(&log.public_key.key_details, key.algorithm())?,
             key,
@@ -137,14 +144,23 @@ impl Log {
         larger_curve && self.key.verifies(Scheme::Hashed(Algorithm::Sha256), message, signature)
     }
 
+    /// Whether an entry with this log id is of this log.
+    pub(crate) fn is(&self, id: &[u8]) -> bool {
+        self.id == id || self.checkpoint_id.as_deref() == Some(id)
+    }
+
     pub(crate) fn id_hex(&self) -> String {
         hex(&self.id)
     }
 
+    pub(crate) fn url_without_scheme(&self) -> &str {
+        let url = self.base_url.split_once("://").map_or(self.base_url.as_str(), |(_, rest)| rest);
+        url.trim_end_matches('/')
+    }
+
     /// The host name in the base URL, without port: the origin of a Rekor v2 log's checkpoints.
     pub(crate) fn host(&self) -> &str {
-        let rest = self.base_url.split_once("://").map_or(self.base_url.as_str(), |(_, rest)| rest);
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let authority = self.url_without_scheme().split(['/', '?', '#']).next().unwrap_or_default();
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         match host.strip_prefix('[') {
             Some(v6) => v6.split(']').next().unwrap_or_default(),

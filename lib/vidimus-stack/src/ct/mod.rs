@@ -9,15 +9,19 @@ use std::sync::Arc;
 use vidimus_core::{checkpoint, merkle::Hash};
 
 use crate::{
+    clock::Clock,
+    fulcio::ct::{CtError, CtFuture, CtSubmit, Precertificate, Sct},
     keys::{KeyError, P256Signer},
     log::{Entry, Head, Log, LogError, LogOptions, LogStatus},
     notes::EcdsaNotes,
     storage::Storage,
 };
 
+mod routes;
+mod submission;
 mod wire;
 
-pub use wire::{Sct, encode_sct_list};
+pub use routes::router;
 
 /// How to open a CT log.
 #[derive(Debug, Clone)]
@@ -26,6 +30,8 @@ pub struct CtOptions {
     pub origin: String,
     /// The certificates (DER) that submitted chains must end in: the CA's root.
     pub roots: Vec<Vec<u8>>,
+    /// Tells the times of timestamps and tree heads.
+    pub clock: Clock,
 }
 
 /// A CT log. Clones are handles to the same one.
@@ -40,6 +46,7 @@ struct Inner {
     signer: Arc<P256Signer>,
     log_id: [u8; 32],
     roots: Vec<Vec<u8>>,
+    clock: Clock,
 }
 
 /// A signed tree head (RFC 6962 §3.5).
@@ -62,7 +69,7 @@ impl CtLog {
         let notes = EcdsaNotes::new(options.origin.clone(), options.origin, signer.clone());
         let log = Log::open(storage, Arc::new(notes), LogOptions::named("ct"))?;
         let log_id = checkpoint::ecdsa_key_id(signer.spki());
-        Ok(Self { inner: Arc::new(Inner { log, signer, log_id, roots: options.roots }) })
+        Ok(Self { inner: Arc::new(Inner { log, signer, log_id, roots: options.roots, clock: options.clock }) })
     }
 
     /// Logs a precertificate and returns its SCT. `issuer_key_hash` is the SHA-256 of the issuer's SubjectPublicKeyInfo, `tbs_der` the
@@ -74,22 +81,22 @@ impl CtLog {
         precert_chain: Vec<Vec<u8>>,
     ) -> Result<Sct, LogError> {
         let extra = wire::precert_extra(&precert_chain)?;
-        self.submit(&wire::SignedEntry::Precert { issuer_key_hash, tbs: &tbs_der }, extra).await
+        self.log_entry(&wire::SignedEntry::Precert { issuer_key_hash, tbs: &tbs_der }, extra).await
     }
 
     /// Logs a final certificate and returns its SCT. `issuers` are the certificates above it.
     pub async fn submit_certificate(&self, certificate: Vec<u8>, issuers: Vec<Vec<u8>>) -> Result<Sct, LogError> {
         let extra = wire::chain_extra(&issuers)?;
-        self.submit(&wire::SignedEntry::Certificate { der: &certificate }, extra).await
+        self.log_entry(&wire::SignedEntry::Certificate { der: &certificate }, extra).await
     }
 
-    async fn submit(&self, entry: &wire::SignedEntry<'_>, extra: Vec<u8>) -> Result<Sct, LogError> {
-        let timestamp = now_millis();
+    async fn log_entry(&self, entry: &wire::SignedEntry<'_>, extra: Vec<u8>) -> Result<Sct, LogError> {
+        let timestamp = self.now();
         let leaf = wire::leaf(timestamp, entry)?;
         // What an SCT signs has the same bytes as the leaf: version 0, type 0, time, entry, extensions (RFC 6962 §3.2, §3.4).
-        let signature = wire::digitally_signed(&self.inner.signer.sign(&leaf).map_err(signing)?);
+        let signature = self.inner.signer.sign(&leaf).map_err(signing)?;
         self.inner.log.append(Entry { leaf: leaf.into(), extra: extra.into() }).await?;
-        Ok(Sct { log_id: self.inner.log_id, timestamp, signature })
+        Ok(Sct { log_id: self.inner.log_id, timestamp, extensions: Vec::new(), signature })
     }
 
     /// The log's id: SHA-256 of its SubjectPublicKeyInfo.
@@ -112,10 +119,15 @@ impl CtLog {
         self.inner.log.close().await;
     }
 
+    /// Milliseconds since 1970. A clock before that gives 0, which every verifier refuses.
+    fn now(&self) -> u64 {
+        u64::try_from(self.inner.clock.now().as_millisecond()).unwrap_or(0)
+    }
+
     /// A tree head over everything logged, signed now.
     pub fn tree_head(&self) -> Result<SignedTreeHead, LogError> {
         let Head { size, root, .. } = *self.inner.log.head();
-        let timestamp = now_millis();
+        let timestamp = self.now();
         let signature = self.inner.signer.sign(&wire::tree_head(timestamp, size, &root)).map_err(signing)?;
         Ok(SignedTreeHead { size, timestamp, root, signature: wire::digitally_signed(&signature) })
     }
@@ -125,7 +137,15 @@ fn signing(error: KeyError) -> LogError {
     LogError::Signing(error.to_string())
 }
 
-/// Milliseconds since 1970. A clock before that gives 0, which every verifier refuses.
-fn now_millis() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
+impl CtSubmit for CtLog {
+    fn submit(&self, precertificate: Precertificate) -> CtFuture<'_> {
+        Box::pin(async move {
+            let Precertificate { tbs, issuer_key_hash, certificate, mut chain } = precertificate;
+            chain.insert(0, certificate);
+            self.submit_precert(issuer_key_hash, tbs, chain).await.map_err(|e| CtError(e.to_string()))
+        })
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! The TLS structures of RFC 6962: leaves, SCTs, tree heads. Lengths of 16 and 24 bits before what they count.
+//! The TLS structures of RFC 6962: leaves, extra data, tree heads. Lengths of 16 and 24 bits before what they count.
 
 use vidimus_core::merkle::Hash;
 
@@ -15,40 +15,6 @@ pub(super) enum SignedEntry<'a> {
     Certificate { der: &'a [u8] },
     /// A precertificate: its issuer's key and the TBSCertificate without poison.
     Precert { issuer_key_hash: [u8; 32], tbs: &'a [u8] },
-}
-
-/// A signed certificate timestamp, version 1, without extensions (RFC 6962 §3.2).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sct {
-    /// The log's id.
-    pub log_id: [u8; 32],
-    /// Milliseconds since 1970.
-    pub timestamp: u64,
-    /// The signature as a TLS `digitally-signed` value: SHA-256, ECDSA, 16-bit length, DER.
-    pub signature: Vec<u8>,
-}
-
-impl Sct {
-    /// The `SerializedSCT`.
-    pub fn serialize(&self) -> Vec<u8> {
-        let mut out = vec![0];
-        out.extend_from_slice(&self.log_id);
-        out.extend_from_slice(&self.timestamp.to_be_bytes());
-        out.extend_from_slice(&[0, 0]);
-        out.extend_from_slice(&self.signature);
-        out
-    }
-}
-
-/// A `SignedCertificateTimestampList`: what goes into the (inner) OCTET STRING of the certificate's extension.
-pub fn encode_sct_list(scts: &[Sct]) -> Vec<u8> {
-    let mut list = Vec::new();
-    for sct in scts {
-        put16(&mut list, &sct.serialize());
-    }
-    let mut out = Vec::with_capacity(list.len() + 2);
-    put16(&mut out, &list);
-    out
 }
 
 /// The `MerkleTreeLeaf`, which is also what the SCT signs.
@@ -130,16 +96,6 @@ fn put24(out: &mut Vec<u8>, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_list_of_one_sct_as_in_a_real_certificate() {
-        let sct = Sct { log_id: [7; 32], timestamp: 0x01_0203, signature: digitally_signed(&[9; 0x48]) };
-        let list = encode_sct_list(&[sct]);
-        assert_eq!(&list[..4], [0, 0x79, 0, 0x77], "the lengths that Fulcio's certificates have");
-        assert_eq!(list[4], 0);
-        assert_eq!(&list[5..37], [7; 32]);
-        assert_eq!(&list[37..51], [0, 0, 0, 0, 0, 1, 2, 3, 0, 0, 4, 3, 0, 0x48]);
-    }
 
     #[test]
     fn leaves_and_their_limits() {

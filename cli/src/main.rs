@@ -1,3 +1,5 @@
-//! The `vidimus` command.
-
-fn main() {}
+//! tmp
+mod args;
+fn main() {
+    match args::parse(std::env::args_os()) { Ok(p) => println!("{p:?}"), Err(e) => e.exit() }
+}

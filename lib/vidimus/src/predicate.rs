@@ -6,25 +6,9 @@
 use std::{fmt, str::FromStr};
 
 use serde_json::value::RawValue;
+use vidimus_core::intoto;
 
 use crate::slsa::{self, SyntaxError};
-
-/// The names and their types, as cosign maps them.
-const NAMES: &[(&str, &str)] = &[
-    ("slsaprovenance", slsa::PROVENANCE_V02),
-    ("slsaprovenance02", slsa::PROVENANCE_V02),
-    ("slsaprovenance1", slsa::PROVENANCE_V1),
-    ("link", "https://in-toto.io/Link/v1"),
-    ("spdx", "https://spdx.dev/Document"),
-    ("spdxjson", "https://spdx.dev/Document"),
-    ("cyclonedx", "https://cyclonedx.org/bom"),
-    ("vuln", "https://cosign.sigstore.dev/attestation/vuln/v1"),
-    ("openvex", "https://openvex.dev/ns"),
-    ("custom", CUSTOM),
-];
-
-/// cosign's own predicate type.
-const CUSTOM: &str = "https://cosign.sigstore.dev/attestation/v1";
 
 /// A predicate type: a URI.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,20 +20,11 @@ impl PredicateType {
         &self.0
     }
 
-    /// Whether this is cosign's `custom` type, which wraps its predicate.
-    pub fn is_custom(&self) -> bool {
-        self.0 == CUSTOM
-    }
-
-    /// The short names, for help texts.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        NAMES.iter().map(|(name, _)| *name)
-    }
 }
 
 impl Default for PredicateType {
     fn default() -> Self {
-        Self(CUSTOM.into())
+        Self(intoto::predicate_type("custom").expect("core knows cosign's default type; a test reads it"))
     }
 }
 
@@ -63,20 +38,7 @@ impl FromStr for PredicateType {
     type Err = PredicateError;
 
     fn from_str(text: &str) -> Result<Self, PredicateError> {
-        if let Some((_, uri)) = NAMES.iter().find(|(name, _)| *name == text) {
-            return Ok(Self((*uri).into()));
-        }
-        // RFC 3986: a scheme, a colon and something more.
-        let scheme = text.split_once(':').filter(|(scheme, rest)| {
-            scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-                && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+.-".contains(&b))
-                && !rest.is_empty()
-                && !text.contains(char::is_whitespace)
-        });
-        match scheme {
-            Some(_) => Ok(Self(text.into())),
-            None => Err(PredicateError::UnknownType { given: text.into() }),
-        }
+        intoto::predicate_type(text).map(Self).map_err(|e| PredicateError::UnknownType { why: e.why })
     }
 }
 
@@ -130,10 +92,10 @@ pub enum PredicateError {
         fits: Option<&'static str>,
     },
     /// Neither a known name nor a URI.
-    #[error("predicate type {given:?} is neither a URI nor one of {}", PredicateType::names().collect::<Vec<_>>().join(", "))]
+    #[error("--type: {why}")]
     UnknownType {
-        /// What was given.
-        given: String,
+        /// What was given, and what could have been.
+        why: String,
     },
 }
 
@@ -148,7 +110,8 @@ mod tests {
         assert_eq!(uri("slsaprovenance1").unwrap(), "https://slsa.dev/provenance/v1");
         assert_eq!(uri("https://example.com/t").unwrap(), "https://example.com/t");
         assert_eq!(uri("urn:x").unwrap(), "urn:x");
-        for bad in ["", "slsa", "no scheme: x", ":x", "https:", "ht tp://x"] {
+        assert_eq!(PredicateType::default().to_string(), "https://cosign.sigstore.dev/attestation/v1");
+        for bad in ["", "slsa", "no scheme: x", "ht tp://x", ":x", "https:"] {
             assert!(uri(bad).is_err(), "{bad}");
         }
     }

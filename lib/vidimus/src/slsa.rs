@@ -6,10 +6,7 @@ use std::sync::OnceLock;
 use jsonschema::{Draft, Validator};
 use serde_json::Value;
 
-/// Predicate type of SLSA provenance v0.2.
-pub const PROVENANCE_V02: &str = "https://slsa.dev/provenance/v0.2";
-/// Predicate type of SLSA provenance v1.
-pub const PROVENANCE_V1: &str = "https://slsa.dev/provenance/v1";
+pub use vidimus_core::intoto::{SLSA_V02 as PROVENANCE_V02, SLSA_V1 as PROVENANCE_V1};
 
 /// Errors listed in one message. A predicate of the wrong version breaks every rule at once; five say enough.
 const LISTED: usize = 5;

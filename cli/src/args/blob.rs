@@ -1,0 +1,116 @@
+//! Arguments of the commands about files, as they are typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use super::groups::{EvidenceArgs, GithubArgs, IdentityArgs, SignerArgs, TrustArgs};
+
+/// `sign-blob`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Example:
+  vidimus sign-blob -y --bundle app.tar.gz.sigstore.json app.tar.gz
+
+The bundle is verified, then written as a whole (mode 0600) or not at all.
+Exit: 0 signed, 1 refused, 2 usage, 3 a service could not be reached.")]
+pub(crate) struct SignBlobArgs {
+    /// The file; "-" reads stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub blob: PathBuf,
+    /// Where to write the bundle
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+}
+
+/// `attest-blob`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Example:
+  vidimus attest-blob -y --type slsaprovenance1 --predicate provenance.json --bundle app.tar.gz.att.json app.tar.gz
+
+Exit: 0 attested, 1 refused, 2 usage, 3 a service could not be reached.")]
+pub(crate) struct AttestBlobArgs {
+    /// The file; "-" reads stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub blob: PathBuf,
+    /// The predicate, JSON
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub predicate: PathBuf,
+    /// slsaprovenance, slsaprovenance1, spdxjson, cyclonedx, vuln, openvex, link, custom, or any URI
+    #[arg(long = "type", value_name = "TYPE", default_value = "custom")]
+    pub predicate_type: String,
+    /// Where to write the bundle
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+}
+
+/// `verify-blob`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  vidimus verify-blob --bundle app.tar.gz.sigstore.json --certificate-identity jdoe@example.com --certificate-oidc-issuer https://accounts.example.com app.tar.gz
+  Without any network:
+    vidimus verify-blob --network=none --trusted-root trusted_root.json --bundle … --certificate-identity … --certificate-oidc-issuer … app.tar.gz
+
+Exit: 0 verified, 1 rejected, 2 usage, 3 could not tell.")]
+pub(crate) struct VerifyBlobArgs {
+    /// The file, or its digest as sha256:<hex>; "-" reads stdin
+    #[arg(value_name = "FILE|DIGEST", value_hint = ValueHint::FilePath)]
+    pub blob: String,
+    /// The bundle
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub bundle: Option<PathBuf>,
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    #[command(flatten)]
+    pub github: GithubArgs,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+}
+
+/// `verify-blob-attestation`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Example:
+  vidimus verify-blob-attestation --type slsaprovenance1 --bundle app.tar.gz.att.json --certificate-identity jdoe@example.com --certificate-oidc-issuer https://accounts.example.com app.tar.gz
+
+Exit: 0 verified, 1 rejected, 2 usage, 3 could not tell.")]
+pub(crate) struct VerifyBlobAttestationArgs {
+    /// The file that the attestation is about; or use --digest
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub blob: Option<String>,
+    /// The bundle
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub bundle: Option<PathBuf>,
+    /// The file's digest in hex, instead of the file
+    #[arg(long, value_name = "HEX")]
+    pub digest: Option<String>,
+    /// The algorithm of --digest
+    #[arg(long = "digestAlg", value_name = "sha256|sha384|sha512", default_value = "sha256")]
+    pub digest_alg: String,
+    /// slsaprovenance, slsaprovenance1, spdxjson, cyclonedx, vuln, openvex, link, custom, or any URI
+    #[arg(long = "type", value_name = "TYPE", default_value = "custom")]
+    pub predicate_type: String,
+    /// Deprecated: the claims are always checked
+    #[arg(long, hide = true, default_value = "true")]
+    pub check_claims: bool,
+    #[command(flatten)]
+    pub identity: IdentityArgs,
+    #[command(flatten)]
+    pub github: GithubArgs,
+    #[command(flatten)]
+    pub trust: TrustArgs,
+    #[command(flatten)]
+    pub evidence: EvidenceArgs,
+}

@@ -17,7 +17,7 @@ pub(crate) struct GlobalArgs {
     #[arg(long, short = 'q', global = true, help_heading = GLOBAL)]
     pub quiet: bool,
     /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", num_args = 0..=1, require_equals = true, default_missing_value = "always", help_heading = GLOBAL)]
+    #[arg(long, global = true, value_name = "auto|always|never", default_value = "auto", num_args = 0..=1, require_equals = true, default_missing_value = "always", help_heading = GLOBAL)]
     pub color: ColorChoice,
     /// Same as --color=never
     #[arg(long, global = true, hide = true)]

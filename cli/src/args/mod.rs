@@ -64,7 +64,7 @@ macro_rules! entry {
         Entry {
             name: $name,
             about: $about,
-            build: |command| $contract(<$args>::augment_args(command)),
+            build: |command| $contract(<$args>::augment_args(command).about($about).long_about(None::<&str>)),
             read: |matches| <$args>::from_arg_matches(matches).map(Command::$variant),
         }
     };
@@ -93,6 +93,8 @@ const COMMANDS: &[Entry] = &[
 const VALIDATE: &[Entry] =
     &[entry!("image", ValidateImage(ValidateImageArgs), "Judge images: signatures, attestations, their syntax", own)];
 
+const ABOUT: &str = "Sign, attest, look at and judge container images and files, keyless, with Sigstore's formats";
+
 const EPILOGUE: &str = "\
 First steps:
   vidimus demo                               the whole chain, on a private Sigstore that is gone afterwards
@@ -111,14 +113,13 @@ pub(crate) fn root() -> clap::Command {
         .subcommands(VALIDATE.iter().map(subcommand));
     let root = clap::Command::new("vidimus")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Sign, attest, look at and judge container images and files, keyless, with Sigstore's formats")
         .after_help(EPILOGUE)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .max_term_width(130)
         .subcommands(COMMANDS.iter().map(subcommand))
         .subcommand(validate);
-    own(GlobalArgs::augment_args(root))
+    truths(GlobalArgs::augment_args(root).about(ABOUT).long_about(None::<&str>))
 }
 
 /// Reads a command line.
@@ -161,10 +162,17 @@ fn cosign(command: clap::Command) -> clap::Command {
     })
 }
 
-/// Truth values as Go's flags take them.
+/// A command of any kind: the flags of every command are in the help of `vidimus` alone, so that a command's help is about itself.
 fn own(command: clap::Command) -> clap::Command {
+    truths(command).mut_args(|arg| if arg.is_global_set() { arg.hide(true) } else { arg })
+}
+
+/// Truth values as Go's flags take them.
+fn truths(command: clap::Command) -> clap::Command {
     command.mut_args(|arg| match arg.get_action() {
         ArgAction::SetTrue => truth(arg),
+        // Their value name shows the choices already.
+        ArgAction::Set if !arg.get_possible_values().is_empty() => arg.hide_possible_values(true),
         ArgAction::Set if arg.get_default_values() == ["true"] => truth(arg),
         _ => arg,
     })
@@ -216,6 +224,7 @@ mod tests {
         for name in COMMANDS.iter().map(|e| e.name.to_owned()).chain(["validate image".into()]) {
             let error = line(&format!("{name} --help")).unwrap_err();
             assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{name}: {error}");
+            assert!(!error.to_string().starts_with('`'), "{name} has no description: {error}");
         }
     }
 
@@ -236,6 +245,14 @@ mod tests {
     fn global_flags_may_stand_anywhere() {
         for text in ["--timeout 5s tree img", "tree --timeout 5s img", "tree img -t 5s"] {
             assert_eq!(line(text).unwrap().global.timeout, std::time::Duration::from_secs(5), "{text}");
+        }
+    }
+
+    #[test]
+    fn short_flags_may_be_joined() {
+        match line("sign -yr img").unwrap().command {
+            Command::Sign(args) => assert!(args.signer.yes && args.recursive && args.images == ["img"]),
+            other => panic!("{other:?}"),
         }
     }
 

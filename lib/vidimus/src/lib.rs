@@ -6,6 +6,9 @@
 pub mod outcome;
 pub mod predicate;
 pub mod report;
+pub mod services;
 pub mod slsa;
 
 pub use outcome::Outcome;
+pub use vidimus_core as core;
+pub use vidimus_net as net;

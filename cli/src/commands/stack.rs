@@ -1,0 +1,89 @@
+//! `stack`: the private Sigstore.
+
+use vidimus_stack::stack::{self, Running, Stack, StackConfig, StackError};
+
+use crate::{
+    args::other::{StackArgs, StackExportArgs, StackStatusArgs, StackTokenArgs, StackUpArgs, StackUserVerb, StackVerb},
+    context::{self, Context},
+    exit::{End, Failure},
+};
+
+pub(super) fn run(context: &mut Context, args: StackArgs) -> Result<End, Failure> {
+    match args.verb {
+        StackVerb::Up(args) => up(context, args),
+        StackVerb::Down(args) => {
+            let pid = context.block_on(async { stack::down(&args.dir).await.map_err(failure) })?;
+            context.ui.say(format!("stopped process {pid}"));
+            Ok(End::Accepted)
+        }
+        StackVerb::Status(args) => status(context, args),
+        StackVerb::Env(args) => {
+            let variables = stack::env(&args.dir).map_err(failure)?;
+            context.ui.data(stack::render_exports(&variables))?;
+            Ok(End::Accepted)
+        }
+        StackVerb::Token(args) => token(context, args),
+        StackVerb::Export(args) => export(context, args),
+        StackVerb::User(args) => user(context, args.verb),
+    }
+}
+
+fn up(context: &mut Context, args: StackUpArgs) -> Result<End, Failure> {
+    let config = StackConfig {
+        dir: args.dir,
+        port: args.port,
+        host: args.host,
+        listen: args.listen,
+        expose: args.expose,
+        without_referrers: args.without_referrers,
+        fulcio_config: args.fulcio_config,
+    };
+    // Serving has no time limit; only getting ready could have one, and that is a matter of milliseconds.
+    context::runtime()?.block_on(async {
+        let running = Stack::start(config).await.map_err(failure)?;
+        if let Some(exposes) = running.exposes() {
+            context.ui.warn(exposes);
+        }
+        context.ui.data(format!("ready {}\n", running.origin()))?;
+        Running::terminated().await.map_err(|e| Failure::undetermined(format!("signals: {e}")))?;
+        running.shutdown().await;
+        Ok(End::Accepted)
+    })
+}
+
+fn status(context: &mut Context, args: StackStatusArgs) -> Result<End, Failure> {
+    let status = context.block_on(async { stack::status(&args.dir.dir).await.map_err(failure) })?;
+    context.note("stack", &status);
+    let text = if args.json {
+        format!("{}\n", serde_json::to_string(&status).map_err(Failure::undetermined)?)
+    } else {
+        status.to_string()
+    };
+    context.ui.data(text)?;
+    Ok(End::Accepted)
+}
+
+fn token(context: &mut Context, args: StackTokenArgs) -> Result<End, Failure> {
+    let token = stack::token(&args.dir.dir, &args.email).map_err(failure)?;
+    context.ui.data(format!("{token}\n"))?;
+    Ok(End::Accepted)
+}
+
+fn export(context: &mut Context, args: StackExportArgs) -> Result<End, Failure> {
+    for path in stack::export(&args.dir.dir, &args.out).map_err(failure)? {
+        context.ui.data(format!("{}\n", path.display()))?;
+    }
+    Ok(End::Accepted)
+}
+
+fn user(_context: &mut Context, _verb: StackUserVerb) -> Result<End, Failure> {
+    Err(Failure::usage("`stack user` is not built yet"))
+}
+
+fn failure(error: StackError) -> Failure {
+    match error {
+        StackError::NotLoopback(_) => Failure::usage(&error).hint("--expose"),
+        StackError::NoStack(_) | StackError::Origin { .. } => Failure::usage(error),
+        _ => Failure::undetermined(error),
+    }
+}

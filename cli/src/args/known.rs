@@ -24,20 +24,48 @@ const DEPRECATED: &[(&str, &str)] = &[
 ];
 
 const SIGNING: &[&str] = &[
-    "key", "sk", "slot", "certificate", "certificate-chain", "issue-certificate", "timestamp-client-cacert",
-    "timestamp-client-cert", "timestamp-client-key", "timestamp-server-name", "signing-algorithm",
+    "key",
+    "sk",
+    "slot",
+    "certificate",
+    "certificate-chain",
+    "issue-certificate",
+    "timestamp-client-cacert",
+    "timestamp-client-cert",
+    "timestamp-client-key",
+    "timestamp-server-name",
+    "signing-algorithm",
 ];
 const SIGN: &[&str] = &[
-    "output-signature", "output-payload", "output-certificate", "payload", "attachment", "record-creation-timestamp",
-    "sign-container-identity", "registry-referrers-mode",
+    "output-signature",
+    "output-payload",
+    "output-certificate",
+    "payload",
+    "attachment",
+    "record-creation-timestamp",
+    "sign-container-identity",
+    "registry-referrers-mode",
 ];
 const ATTEST: &[&str] = &["replace", "rekor-entry-type"];
-const SIGN_BLOB: &[&str] = &["output", "output-signature", "output-certificate", "b64", "rfc3161-timestamp", "rfc3161-timestamp-bundle"];
+const SIGN_BLOB: &[&str] =
+    &["output", "output-signature", "output-certificate", "b64", "rfc3161-timestamp", "rfc3161-timestamp-bundle"];
 const ATTEST_BLOB: &[&str] =
     &["statement", "hash", "output-attestation", "output-signature", "output-certificate", "rfc3161-timestamp-bundle"];
 const VERIFYING: &[&str] = &[
-    "sk", "slot", "certificate", "certificate-chain", "ca-roots", "ca-intermediates", "sct", "timestamp-certificate-chain",
-    "signature", "payload", "attachment", "signature-digest-algorithm", "local-image", "policy",
+    "sk",
+    "slot",
+    "certificate",
+    "certificate-chain",
+    "ca-roots",
+    "ca-intermediates",
+    "sct",
+    "timestamp-certificate-chain",
+    "signature",
+    "payload",
+    "attachment",
+    "signature-digest-algorithm",
+    "local-image",
+    "policy",
 ];
 const REGISTRY: &[&str] = &["k8s-keychain", "registry-client-cert", "registry-client-key", "registry-server-name"];
 

@@ -80,7 +80,12 @@ const COMMANDS: &[Entry] = &[
     entry!("sign-blob", SignBlob(SignBlobArgs), "Sign a file", cosign),
     entry!("attest-blob", AttestBlob(AttestBlobArgs), "Sign a statement about a file", cosign),
     entry!("verify-blob", VerifyBlob(VerifyBlobArgs), "Verify the signature of a file", cosign),
-    entry!("verify-blob-attestation", VerifyBlobAttestation(VerifyBlobAttestationArgs), "Verify a statement about a file", cosign),
+    entry!(
+        "verify-blob-attestation",
+        VerifyBlobAttestation(VerifyBlobAttestationArgs),
+        "Verify a statement about a file",
+        cosign
+    ),
     entry!("stack", Stack(StackArgs), "A private Sigstore: up, down, status, env, token, user, export", own),
     entry!("demo", Demo(DemoArgs), "Show the whole chain on a private Sigstore, attacks included", own),
     entry!("login", Login(LoginArgs), "Log in to a registry", cosign),
@@ -195,10 +200,8 @@ fn truth(arg: Arg) -> Arg {
 /// Of an exact value and a pattern for the same thing, the one that was typed beats the one from the environment: `stack env` exports
 /// `COSIGN_CERTIFICATE_OIDC_ISSUER`, which must not stand in the way of a typed `--certificate-oidc-issuer-regexp`.
 fn prefer_command_line(matches: &mut ArgMatches) {
-    let pairs = [
-        ("certificate_identity", "certificate_identity_regexp"),
-        ("certificate_oidc_issuer", "certificate_oidc_issuer_regexp"),
-    ];
+    let pairs =
+        [("certificate_identity", "certificate_identity_regexp"), ("certificate_oidc_issuer", "certificate_oidc_issuer_regexp")];
     for (exact, pattern) in pairs {
         let source = |matches: &ArgMatches, id| matches.try_contains_id(id).ok().and_then(|_| matches.value_source(id));
         let drop = match (source(matches, exact), source(matches, pattern)) {

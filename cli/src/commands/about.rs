@@ -3,7 +3,10 @@
 use serde_json::json;
 
 use crate::{
-    args::{self, other::{CompletionArgs, EnvArgs, VersionArgs}},
+    args::{
+        self,
+        other::{CompletionArgs, EnvArgs, VersionArgs},
+    },
     context::Context,
     exit::{End, Failure},
 };

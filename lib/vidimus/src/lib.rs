@@ -3,12 +3,16 @@
 //! This crate joins the network (`vidimus-net`), the decision (`vidimus-verify`) and the formats (`vidimus-core`). It returns
 //! values and typed errors; it prints nothing and asks nobody. The command line lives in another crate.
 
+pub mod blob;
+mod certificate;
 pub mod outcome;
 pub mod predicate;
 pub mod report;
 pub mod services;
+pub mod signer;
 pub mod slsa;
 
 pub use outcome::Outcome;
 pub use vidimus_core as core;
 pub use vidimus_net as net;
+pub use vidimus_verify as engine;

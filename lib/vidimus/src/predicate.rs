@@ -19,7 +19,6 @@ impl PredicateType {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
 }
 
 impl Default for PredicateType {

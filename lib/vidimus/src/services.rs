@@ -158,7 +158,9 @@ mod tests {
 
     fn config(logs: &str, tsa: &str) -> SigningConfig {
         let service = |url: &str, version: u32| {
-            format!(r#"{{"url":"{url}","majorApiVersion":{version},"validFor":{{"start":"2020-01-01T00:00:00Z"}},"operator":"o"}}"#)
+            format!(
+                r#"{{"url":"{url}","majorApiVersion":{version},"validFor":{{"start":"2020-01-01T00:00:00Z"}},"operator":"o"}}"#
+            )
         };
         let list = |text: &str| {
             let services: Vec<_> = text
@@ -189,7 +191,8 @@ mod tests {
     #[test]
     fn the_configuration_decides() {
         let services =
-            Services::resolve(Some(&config("1=http://log1 2=http://log2", "1=http://tsa/api")), &Overrides::default(), at()).unwrap();
+            Services::resolve(Some(&config("1=http://log1 2=http://log2", "1=http://tsa/api")), &Overrides::default(), at())
+                .unwrap();
         assert_eq!(services.fulcio, u("http://ca"));
         assert_eq!(services.logs, [Log::RekorV2(u("http://log2"))]);
         assert_eq!(services.timestamp_authorities, [u("http://tsa/api")]);

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use jsonschema::{Draft, Validator};
 use serde_json::Value;
 
-pub use vidimus_core::intoto::{SLSA_V02 as PROVENANCE_V02, SLSA_V1 as PROVENANCE_V1};
+pub use vidimus_core::intoto::{SLSA_V1 as PROVENANCE_V1, SLSA_V02 as PROVENANCE_V02};
 
 /// Errors listed in one message. A predicate of the wrong version breaks every rule at once; five say enough.
 const LISTED: usize = 5;

@@ -1,0 +1,210 @@
+//! Files: their signatures and statements about them, without any network.
+//!
+//! Nothing here is asynchronous: a file, a bundle and a trust root are all it takes.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use vidimus_core::{
+    Algorithm, Digest, ParseError,
+    bundle::Bundle,
+    digest::Hasher,
+    intoto::{Statement, Subject, statement_v1},
+    limits,
+};
+use vidimus_verify::{Artifact, Content, Policy, Rejection, SignedEntity, TrustRoot, Verified, verify};
+
+use crate::predicate::{Predicate, PredicateType};
+
+/// Files up to this size are held in memory, which pure Ed25519 signatures need; larger ones are hashed as they are read.
+const IN_MEMORY: u64 = 64 << 20;
+/// Bytes read at a time: large enough that system calls do not count.
+const CHUNK: usize = 256 << 10;
+
+/// A file to verify: its bytes, or the digests of a large one.
+#[derive(Debug, Clone)]
+pub enum Blob {
+    /// In memory.
+    Bytes(Vec<u8>),
+    /// Known by digests.
+    Digests(Vec<Digest>),
+}
+
+/// A file that was not accepted, or could not be judged.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlobError {
+    /// The bundle cannot be read.
+    #[error("{0}")]
+    Bundle(#[from] ParseError),
+    /// The signature does not prove what was asked.
+    #[error("{0}")]
+    Rejected(Box<Rejection>),
+    /// The statement is of another type.
+    #[error("the statement is of the predicate type {found}, not {wanted}")]
+    PredicateType {
+        /// What was asked for.
+        wanted: PredicateType,
+        /// What it is.
+        found: String,
+    },
+    /// The bundle holds a signature over the file where a statement about it was asked for.
+    #[error("the bundle holds a signature, not a statement; use verify-blob")]
+    NotAStatement,
+    /// The file could not be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Blob {
+    /// Reads a file.
+    pub fn open(path: &Path) -> Result<Self, BlobError> {
+        let fail = |source| BlobError::Io { path: path.to_owned(), source };
+        let file = File::open(path).map_err(fail)?;
+        Self::read(file).map_err(fail)
+    }
+
+    /// Reads to the end of a stream of any length, in bounded memory.
+    pub fn read(mut source: impl Read) -> io::Result<Self> {
+        let mut bytes = Vec::new();
+        source.by_ref().take(IN_MEMORY + 1).read_to_end(&mut bytes)?;
+        if u64::try_from(bytes.len()).is_ok_and(|len| len <= IN_MEMORY) {
+            return Ok(Self::Bytes(bytes));
+        }
+        let mut hashers = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512].map(Hasher::new);
+        hashers.iter_mut().for_each(|h| h.update(&bytes));
+        bytes.truncate(CHUNK);
+        bytes.shrink_to_fit();
+        loop {
+            match source.read(&mut bytes) {
+                Ok(0) => break,
+                Ok(read) => hashers.iter_mut().for_each(|h| h.update(&bytes[..read])),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(Self::Digests(hashers.map(Hasher::finish).into()))
+    }
+
+    /// As what a signature must be about.
+    pub fn artifact(&self) -> Artifact<'_> {
+        match self {
+            Self::Bytes(bytes) => Artifact::bytes(bytes),
+            Self::Digests(digests) => Artifact::digests(digests.clone()),
+        }
+    }
+
+    /// The SHA-256.
+    pub fn sha256(&self) -> Option<Digest> {
+        self.artifact().digest_with(Algorithm::Sha256).cloned()
+    }
+}
+
+/// The entity in a bundle file: any version of the bundle, or what `cosign sign-blob --bundle` wrote before there were bundles.
+pub fn entity(json: &[u8]) -> Result<SignedEntity, ParseError> {
+    match Bundle::from_json(json) {
+        Ok(bundle) => SignedEntity::from_bundle(bundle),
+        // The old form has a name of its own for the signature, so this cannot turn a broken bundle into something else.
+        Err(error) => SignedEntity::from_cosign_blob_bundle(json).map_err(|_| error),
+    }
+}
+
+/// Verifies a signature over a file, or a statement about it.
+pub fn verify_blob(
+    entity: &SignedEntity,
+    artifact: &Artifact<'_>,
+    trust: &TrustRoot,
+    policy: &Policy,
+    at: Timestamp,
+) -> Result<Verified, BlobError> {
+    verify(entity, artifact, trust, policy, at).map_err(|rejection| BlobError::Rejected(Box::new(rejection)))
+}
+
+/// Verifies a statement about a file, which must be of a type.
+pub fn verify_blob_attestation(
+    entity: &SignedEntity,
+    artifact: &Artifact<'_>,
+    wanted: &PredicateType,
+    trust: &TrustRoot,
+    policy: &Policy,
+    at: Timestamp,
+) -> Result<Verified, BlobError> {
+    if !matches!(entity.content(), Content::Envelope { .. }) {
+        return Err(BlobError::NotAStatement);
+    }
+    let verified = verify_blob(entity, artifact, trust, policy, at)?;
+    let found = verified.statement().map(|s| s.predicate_type.as_str()).unwrap_or_default();
+    if found != wanted.as_str() {
+        return Err(BlobError::PredicateType { wanted: wanted.clone(), found: found.to_owned() });
+    }
+    Ok(verified)
+}
+
+/// The statement with a predicate about one thing.
+pub fn statement(name: &str, digest: &Digest, predicate: &Predicate) -> Result<Vec<u8>, ParseError> {
+    let digest = [(digest.algorithm().name().to_owned(), digest.hex())].into();
+    let subject = Subject { name: name.to_owned(), digest, annotations: None };
+    statement_v1(&[subject], predicate.predicate_type.as_str(), predicate.json.get().as_bytes())
+}
+
+/// A whole statement given by the user: kept byte for byte, but it must be one, and about this digest.
+pub fn given_statement(bytes: Vec<u8>, digest: &Digest) -> Result<Vec<u8>, ParseError> {
+    limits::check_len("in-toto statement", bytes.len(), limits::ATTESTATION_BYTES)?;
+    let statement = Statement::from_json(&bytes)?;
+    if !statement.is_about(digest) {
+        return Err(ParseError::at("in-toto statement", "subject", format_args!("none of the subjects is {digest}")));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_files_are_hashed_without_being_kept() {
+        let len = IN_MEMORY + 12_345;
+        let Blob::Digests(digests) = Blob::read(io::repeat(7).take(len)).unwrap() else { panic!("kept in memory") };
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        let chunk = vec![7; 1 << 20];
+        let mut left = usize::try_from(len).unwrap();
+        while left > 0 {
+            let now = left.min(chunk.len());
+            hasher.update(&chunk[..now]);
+            left -= now;
+        }
+        assert_eq!(digests[0], hasher.finish());
+    }
+
+    #[test]
+    fn small_files_stay_in_memory() {
+        let blob = Blob::read(&b"abc"[..]).unwrap();
+        assert!(matches!(&blob, Blob::Bytes(bytes) if bytes == b"abc"));
+        assert_eq!(blob.sha256(), Some(Digest::sha256(b"abc")));
+    }
+
+    #[test]
+    fn a_given_statement_must_be_about_the_thing() {
+        let (x, y) = (Digest::sha256(b"x"), Digest::sha256(b"y"));
+        let predicate = Predicate::new(PredicateType::default(), b"{ }").unwrap();
+        let bytes = statement("x", &x, &predicate).unwrap();
+        assert_eq!(given_statement(bytes.clone(), &x).unwrap(), bytes);
+        assert!(given_statement(bytes, &y).is_err());
+        assert!(given_statement(b"{}".to_vec(), &x).is_err());
+    }
+
+    #[test]
+    fn a_broken_bundle_is_reported_as_one() {
+        let error = entity(br#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}"#).unwrap_err();
+        assert_eq!(error.format, "bundle");
+    }
+}

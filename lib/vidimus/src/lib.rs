@@ -5,6 +5,7 @@
 
 pub mod blob;
 mod certificate;
+pub mod inspect;
 pub mod outcome;
 pub mod predicate;
 pub mod report;

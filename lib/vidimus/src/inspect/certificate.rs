@@ -1,7 +1,13 @@
 //! X.509 certificates (RFC 5280), with Fulcio's claims by name, and public keys.
 
-use const_oid::{ObjectIdentifier, db::{DB, rfc5280, rfc5912, rfc6962, rfc8410}};
-use der::{Decode, Encode, asn1::{OctetString, UintRef}};
+use const_oid::{
+    ObjectIdentifier,
+    db::{DB, rfc5280, rfc5912, rfc6962, rfc8410},
+};
+use der::{
+    Decode, Encode,
+    asn1::{OctetString, UintRef},
+};
 use jiff::Timestamp;
 use vidimus_core::{
     Digest, ParseError, encoding,
@@ -10,12 +16,18 @@ use vidimus_core::{
 };
 use x509_cert::{
     Certificate, Version,
-    ext::{Extension, pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage}},
+    ext::{
+        Extension,
+        pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage},
+    },
     spki::{SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef},
     time::Time,
 };
 
-use super::{Kind, sct, value::{Fields, Value}};
+use super::{
+    Kind, sct,
+    value::{Fields, Value},
+};
 
 const FORMAT: &str = "certificate";
 /// A certificate of the chains we read is 1 to 3 KiB.
@@ -70,11 +82,14 @@ pub(super) fn content(der: &[u8]) -> Result<Value, ParseError> {
     fields.text("subject", tbs.subject.to_string());
     fields.text("issuer", tbs.issuer.to_string());
     fields.text("serialNumber", ::hex::encode(tbs.serial_number.as_bytes()));
-    fields.text("version", match tbs.version {
-        Version::V1 => "1",
-        Version::V2 => "2",
-        Version::V3 => "3",
-    });
+    fields.text(
+        "version",
+        match tbs.version {
+            Version::V1 => "1",
+            Version::V2 => "2",
+            Version::V3 => "3",
+        },
+    );
     fields.put("publicKey", spki(&tbs.subject_public_key_info)?);
     fields.put("extensions", Value::Fields(others(extensions)));
     let critical = extensions.iter().filter(|e| e.critical).map(|e| Value::Text(oid_name(e.extn_id)));
@@ -192,7 +207,8 @@ fn spki(key: &SubjectPublicKeyInfoOwned) -> Result<Value, ParseError> {
     let der = key.to_der().map_err(|e| ParseError::new("public key", e))?;
     let id = vidimus_core::digest::sha256(&der);
     let mut fields = Fields::default();
-    let algorithm = SubjectPublicKeyInfoRef::from_der(&der).map_or_else(|_| oid_name(key.algorithm.oid), |key| key_algorithm(&key));
+    let algorithm =
+        SubjectPublicKeyInfoRef::from_der(&der).map_or_else(|_| oid_name(key.algorithm.oid), |key| key_algorithm(&key));
     fields.text("algorithm", algorithm);
     // One number in the two spellings of the field: log ids are hex in Rekor v1, hints base64 in bundles.
     fields.put("sha256", Value::text(::hex::encode(id)).noted("base64", encoding::encode(id)));

@@ -137,6 +137,8 @@ mod tests {
         assert!(value["list"][0]["integratedTime"]["unreadable"].as_str().unwrap().contains("not a valid time"));
         assert!(value["list"][1]["integratedTime"].is_null());
         assert_eq!(value["map"]["a"]["keyId"]["value"], "*");
-        assert!(expanded(r#"{"list":[{"integratedTime":"99999999999999"}]}"#)["list"][0]["integratedTime"]["unreadable"].is_string());
+        assert!(
+            expanded(r#"{"list":[{"integratedTime":"99999999999999"}]}"#)["list"][0]["integratedTime"]["unreadable"].is_string()
+        );
     }
 }

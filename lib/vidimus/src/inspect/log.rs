@@ -30,10 +30,8 @@ const REKOR_ENTRY: &[Rule] = &[
 ];
 
 /// Places of cosign's annotation with a log entry.
-pub(super) const REKOR_BUNDLE: &[Rule] = &[
-    Rule(&["Payload", "body"], Show::As(body)),
-    Rule(&["Payload", "integratedTime"], Show::As(seconds)),
-];
+pub(super) const REKOR_BUNDLE: &[Rule] =
+    &[Rule(&["Payload", "body"], Show::As(body)), Rule(&["Payload", "integratedTime"], Show::As(seconds))];
 
 /// Places of a canonical body, of whatever kind.
 pub(super) const BODY: &[Rule] = &[

@@ -1,8 +1,15 @@
 //! Signed notes and log checkpoints.
 
-use vidimus_core::{ParseError, checkpoint::{Checkpoint, Note, NoteSignature}, encoding};
+use vidimus_core::{
+    ParseError,
+    checkpoint::{Checkpoint, Note, NoteSignature},
+    encoding,
+};
 
-use super::{Kind, expand, value::{Fields, Value}};
+use super::{
+    Kind, expand,
+    value::{Fields, Value},
+};
 
 /// A cosignature of a witness (C2SP tlog-cosignature v1) is a time of eight bytes and an Ed25519 signature of 64.
 const COSIGNATURE_BYTES: usize = 72;

@@ -8,7 +8,10 @@ use std::{
     io::{self, Write},
 };
 
-use super::{Inspection, value::{Document, Fields, Value}};
+use super::{
+    Inspection,
+    value::{Document, Fields, Value},
+};
 
 /// Text is cut here: more than any certificate, key or signature, less than an embedded SBOM.
 const TEXT_BYTES: usize = 8 << 10;

@@ -17,7 +17,8 @@ use vidimus_core::{ParseError, encoding, limits};
 use x509_cert::{ext::pkix::name::GeneralName, spki::AlgorithmIdentifierOwned};
 
 use super::{
-    Kind, certificate::{self, oid_name},
+    Kind,
+    certificate::{self, oid_name},
     value::{Fields, Value},
 };
 
@@ -100,7 +101,10 @@ pub(super) fn content(der: &[u8]) -> Result<Value, ParseError> {
         fields.put("statusString", Value::List(lines.into_iter().map(Value::Text).collect()));
     }
     if let Some(failure) = response.status.failure {
-        fields.put("failInfo", Value::List(failure.bits().enumerate().filter(|(_, on)| *on).map(|(n, _)| Value::Text(failure_name(n))).collect()));
+        fields.put(
+            "failInfo",
+            Value::List(failure.bits().enumerate().filter(|(_, on)| *on).map(|(n, _)| Value::Text(failure_name(n))).collect()),
+        );
     }
     if let Some(info) = response.token {
         let info = info.to_der().and_then(|der| ContentInfo::from_der(&der)).map_err(bad)?;
@@ -168,10 +172,13 @@ fn tst_info(info: TstInfo) -> Result<Fields, ParseError> {
     imprint.text("digest", ::hex::encode(info.imprint.digest.as_bytes()));
     fields.put("messageImprint", Value::Fields(imprint));
     if let Some(tsa) = info.tsa {
-        fields.text("tsa", match tsa {
-            GeneralName::DirectoryName(name) => name.to_string(),
-            other => format!("{other:?}"),
-        });
+        fields.text(
+            "tsa",
+            match tsa {
+                GeneralName::DirectoryName(name) => name.to_string(),
+                other => format!("{other:?}"),
+            },
+        );
     }
     fields.text("policy", info.policy.to_string());
     fields.text("serialNumber", ::hex::encode(info.serial_number.as_bytes()));
@@ -231,8 +238,12 @@ fn signer(signer: &SignerInfo) -> Value {
 fn attribute_value(value: &Any) -> Value {
     let any = AnyRef::from(value);
     let text = match any.tag() {
-        Tag::UtcTime | Tag::GeneralizedTime => any.to_der().ok().and_then(|der| x509_cert::time::Time::from_der(&der).ok()).map(certificate::time),
-        Tag::ObjectIdentifier => any.decode_as::<ObjectIdentifier>().ok().map(|oid| if oid == TST_INFO { "tSTInfo".to_owned() } else { oid_name(oid) }),
+        Tag::UtcTime | Tag::GeneralizedTime => {
+            any.to_der().ok().and_then(|der| x509_cert::time::Time::from_der(&der).ok()).map(certificate::time)
+        }
+        Tag::ObjectIdentifier => {
+            any.decode_as::<ObjectIdentifier>().ok().map(|oid| if oid == TST_INFO { "tSTInfo".to_owned() } else { oid_name(oid) })
+        }
         Tag::OctetString => Some(::hex::encode(any.value())),
         _ => None,
     };

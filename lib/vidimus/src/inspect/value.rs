@@ -147,14 +147,20 @@ struct JsonReader {
 
 impl JsonReader {
     fn value(&mut self, raw: &RawValue, verbatim: &[&str]) -> Result<Value, ParseError> {
-        self.left = self.left.checked_sub(1).ok_or_else(|| {
-            ParseError::new(self.format, format_args!("it has more values than the limit of {VALUES}"))
-        })?;
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or_else(|| ParseError::new(self.format, format_args!("it has more values than the limit of {VALUES}")))?;
         let err = |e| ParseError::new(self.format, e);
         match raw.get().as_bytes().first() {
             Some(b'{') => {
                 let Pairs(pairs) = serde_json::from_str(raw.get()).map_err(err)?;
-                pairs.into_iter().map(|(name, raw)| self.field(name, raw, verbatim)).collect::<Result<_, _>>().map(Fields).map(Value::Fields)
+                pairs
+                    .into_iter()
+                    .map(|(name, raw)| self.field(name, raw, verbatim))
+                    .collect::<Result<_, _>>()
+                    .map(Fields)
+                    .map(Value::Fields)
             }
             Some(b'[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(err)?;

@@ -35,7 +35,7 @@ use key::RequestedKey;
 use leaf::LeafIssuer;
 use principal::{Principal, PrincipalError};
 
-const PLAN: Plan =
+pub(crate) const PLAN: Plan =
     Plan { organization: "vidimus stack", names: &["vidimus stack intermediate", "vidimus stack root"], purpose: CODE_SIGNING };
 
 /// A certificate authority.

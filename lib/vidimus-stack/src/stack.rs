@@ -5,15 +5,18 @@
 
 mod dir;
 mod env;
+mod services;
 mod status;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use axum::{Router, routing::get};
+use services::{Base, Services};
+use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use dir::{Record, StackDir};
 pub use env::{env, render_exports, variables};
@@ -21,9 +24,12 @@ pub use status::{Service, Status, status};
 
 use crate::{
     guard::{Hosts, guard},
-    registry::{self, Registry},
+    registry::Access,
     server::{self, Server},
 };
+
+/// How often is looked whether TUF metadata is to be signed anew: far more often than the shortest half-life, three and a half days.
+const RENEWAL: Duration = Duration::from_secs(600);
 
 /// What to start.
 #[derive(Debug, Clone, Default)]
@@ -129,11 +135,14 @@ pub struct Stack;
 #[derive(Debug)]
 pub struct Running {
     origin: String,
+    root: PathBuf,
+    // Holds the lock for as long as the stack serves.
     dir: Option<StackDir>,
-    public: PathBuf,
     exposes: Option<String>,
     server: Server,
-    // Keeps the public files of a stack in memory (root.json for TUF_ROOT_JSON) until it ends.
+    services: Arc<Services>,
+    renewal: JoinHandle<()>,
+    // Holds the files of a stack in memory until it ends.
     _scratch: Option<tempfile::TempDir>,
 }
 
@@ -144,32 +153,29 @@ impl Stack {
         let mut dir = config.dir.as_deref().map(StackDir::lock).transpose()?;
         let kept = dir.as_ref().and_then(|dir| dir.record().cloned());
         let host = wanted_host(&config, kept.as_ref());
-        let port = if config.port == 0 { kept.as_ref().map_or(0, |record| record.port) } else { config.port };
-        if let (Some(record), Some(dir)) = (&kept, &config.dir) {
-            check_origin(dir, record, &origin_of(&host, port))?;
-        }
-        let address = SocketAddr::new(listen, port);
-        let listener = server::bind(address).map_err(|source| StackError::Bind {
-            address,
-            kept: config.port == 0 && kept.is_some(),
-            source,
-        })?;
-        let port = listener.local_addr().map_err(|source| StackError::Bind { address, kept: false, source })?.port();
+        let listener = listen_on(listen, &host, &config, kept.as_ref())?;
+        let port =
+            listener.local_addr().map_err(|source| StackError::Bind { address: (listen, 0).into(), kept: false, source })?.port();
         let origin = origin_of(&host, port);
         if let Some(dir) = &mut dir {
             dir.save(Record::new(&origin, &host, port, config.without_referrers))?;
         }
         let scratch = if dir.is_none() { Some(scratch()?) } else { None };
-        let public =
-            scratch.as_ref().map(tempfile::TempDir::path).or(config.dir.as_deref()).unwrap_or(Path::new(".")).to_path_buf();
-        let registry = open_registry(&public, dir.is_some())?;
-        let access = registry::Access { writers: None, without_referrers: config.without_referrers };
-        let router = Router::new().route("/healthz", get(healthz)).merge(registry::router(registry, access));
-        let hosts = if listen.is_loopback() { Hosts::Loopback(host.clone()) } else { Hosts::Any };
-        let router = guard(router, hosts);
-        let server = Server::start(listener, router).map_err(|source| StackError::Bind { address, kept: false, source })?;
-        let exposes = exposes(listen, port);
-        Ok(Running { origin, dir, public, exposes, server, _scratch: scratch })
+        let root = dir.as_ref().map(StackDir::path).or(scratch.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
+        let root = root.to_path_buf();
+        let base = Base { root: root.clone(), durable: dir.is_some(), origin: origin.clone(), host: host.clone() };
+        let access = Access { writers: None, without_referrers: config.without_referrers };
+        let services = blocking(move || Services::open(base, &config)).await?;
+        let services = Arc::new(services);
+        let hosts = if listen.is_loopback() { Hosts::Loopback(host) } else { Hosts::Any };
+        let router = guard(services.router(access), hosts);
+        let server = Server::start(listener, router).map_err(|source| StackError::Bind {
+            address: (listen, port).into(),
+            kept: false,
+            source,
+        })?;
+        let renewal = tokio::spawn(renew(services.clone()));
+        Ok(Running { origin, root, dir, exposes: exposes(listen, port), server, services, renewal, _scratch: scratch })
     }
 }
 
@@ -192,7 +198,27 @@ impl Running {
     /// The variables of `stack env`, also for a stack in memory.
     pub fn env(&self) -> Vec<(&'static str, String)> {
         let dir = self.dir.as_ref().map(StackDir::path);
-        variables(&self.origin, &self.public.join("root.json"), dir)
+        variables(&self.origin, &self.root.join(services::PUBLIC).join("root.json"), dir)
+    }
+
+    /// The stack's files: its directory, or for a stack in memory a scratch directory that goes with it.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// As [`token`], also for a stack in memory.
+    pub fn token(&self, email: &str) -> Result<String, StackError> {
+        services::token(&self.root, &self.origin, email)
+    }
+
+    /// As [`export`], also for a stack in memory.
+    pub fn export(&self, into: &Path) -> Result<Vec<PathBuf>, StackError> {
+        copy_public(&self.root, into)
+    }
+
+    /// What everything holds.
+    pub fn status(&self) -> Status {
+        self.services.status()
     }
 
     /// Waits until the process is asked to end (SIGTERM or SIGINT).
@@ -205,21 +231,39 @@ impl Running {
 
     /// Stops serving: requests under way get two seconds.
     pub async fn shutdown(self) {
+        self.renewal.abort();
         self.server.shutdown().await;
+        self.services.close().await;
     }
 }
 
 /// An identity token for `email` from the stack in `dir`, signed with its OIDC key: works for whoever may read the key, running or not.
-pub fn token(dir: &Path, _email: &str) -> Result<String, StackError> {
-    let _ = StackDir::read(dir)?;
-    Err(StackError::Service { service: "token", why: "not built yet".into() })
+pub fn token(dir: &Path, email: &str) -> Result<String, StackError> {
+    let origin = StackDir::read(dir)?.origin;
+    services::token(dir, &origin, email)
 }
 
 /// Writes the public trust material of the stack in `dir` into `into`, as files: `trusted_root.json`, `signing_config.v0.2.json`,
 /// `trust_config.json`, `root.json`, and every service's certificate or public key. Returns the paths written.
-pub fn export(dir: &Path, _into: &Path) -> Result<Vec<PathBuf>, StackError> {
-    let _ = StackDir::read(dir)?;
-    Err(StackError::Service { service: "export", why: "not built yet".into() })
+pub fn export(dir: &Path, into: &Path) -> Result<Vec<PathBuf>, StackError> {
+    StackDir::read(dir)?;
+    copy_public(dir, into)
+}
+
+fn copy_public(dir: &Path, into: &Path) -> Result<Vec<PathBuf>, StackError> {
+    let at = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| StackError::File { path, source }
+    };
+    let files = services::public_files(dir).map_err(at(dir))?;
+    std::fs::create_dir_all(into).map_err(at(into))?;
+    let mut written = Vec::new();
+    for (name, content) in files {
+        let path = into.join(name);
+        std::fs::write(&path, content).map_err(at(&path))?;
+        written.push(path);
+    }
+    Ok(written)
 }
 
 /// Asks the process that serves `dir` to stop and waits until it has. Returns its process id.
@@ -227,8 +271,29 @@ pub async fn down(dir: &Path) -> Result<u32, StackError> {
     dir::stop(dir).await
 }
 
-async fn healthz() -> ([(http::HeaderName, &'static str); 1], &'static str) {
-    ([(http::header::CONTENT_TYPE, "application/json")], "{\"status\":\"SERVING\"}")
+/// Work on files and keys, away from the threads that serve connections.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StackError> + Send + 'static) -> Result<T, StackError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| StackError::Service { service: "start", why: error.to_string() })?
+}
+
+async fn renew(services: Arc<Services>) {
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        let services = services.clone();
+        // A panic has been reported by the runtime; the next round is another try.
+        let _ = tokio::task::spawn_blocking(move || services.refresh()).await;
+    }
+}
+
+/// Takes the port that was asked for, or that the directory has, or any.
+fn listen_on(listen: IpAddr, host: &str, config: &StackConfig, kept: Option<&Record>) -> Result<TcpListener, StackError> {
+    let port = if config.port == 0 { kept.map_or(0, |record| record.port) } else { config.port };
+    if let (Some(record), Some(dir)) = (kept, &config.dir) {
+        check_origin(dir, record, &origin_of(host, port))?;
+    }
+    let address = SocketAddr::new(listen, port);
+    server::bind(address).map_err(|source| StackError::Bind { address, kept: config.port == 0 && kept.is_some(), source })
 }
 
 fn listen_address(config: &StackConfig) -> Result<IpAddr, StackError> {
@@ -265,9 +330,4 @@ fn scratch() -> Result<tempfile::TempDir, StackError> {
         .prefix("vidimus-stack-")
         .tempdir()
         .map_err(|source| StackError::File { path: std::env::temp_dir(), source })
-}
-
-fn open_registry(base: &Path, durable: bool) -> Result<Arc<Registry>, StackError> {
-    let path = base.join("registry");
-    Registry::open(&path, durable).map(Arc::new).map_err(|source| StackError::File { path, source })
 }

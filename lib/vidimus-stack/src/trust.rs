@@ -2,10 +2,16 @@
 //!
 //! The rules that all clients together impose are kept here, each next to the line that keeps it.
 
+use const_oid::{
+    ObjectIdentifier,
+    db::rfc4519::{COMMON_NAME, ORGANIZATION_NAME},
+};
+use der::Decode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use vidimus_core::{
-    bundle::{Certificate, CertificateChain, LogId},
+    bundle::{self, CertificateChain, LogId},
+    digest,
     encoding::{self, Base64},
     trust::{
         CLIENT_TRUST_CONFIG_MEDIA_TYPE, CertificateAuthority, ClientTrustConfig, DistinguishedName, PublicKey,
@@ -14,7 +20,9 @@ use vidimus_core::{
     },
 };
 
-use crate::tuf::Target;
+use x509_cert::{Certificate, name::Name};
+
+use crate::{pki::Chain, tuf::Target};
 
 /// Who runs the services: alternatives of one operator are told apart by their version alone.
 const OPERATOR: &str = "vidimus-stack";
@@ -41,6 +49,35 @@ pub struct AuthorityChain {
     pub organization: String,
     /// No later than the first thing it signed.
     pub since: Timestamp,
+}
+
+impl LogKey {
+    /// A log that signs with P-256: its id is the hash of its key.
+    pub fn p256(spki: &[u8]) -> Self {
+        Self { spki: spki.to_vec(), id: digest::sha256(spki).to_vec(), details: "PKIX_ECDSA_P256_SHA_256" }
+    }
+
+    /// A log that signs with Ed25519: its id depends on its name too.
+    pub fn ed25519(spki: &[u8], id: [u8; 32]) -> Self {
+        Self { spki: spki.to_vec(), id: id.to_vec(), details: "PKIX_ED25519" }
+    }
+}
+
+impl AuthorityChain {
+    /// The authority that a chain belongs to, named after the chain's first certificate.
+    pub fn new(chain: &Chain, since: Timestamp) -> Self {
+        let certificates: Vec<_> = chain.certificates().iter().map(|certificate| certificate.der.clone()).collect();
+        let name = certificates.first().and_then(|der| Certificate::from_der(der).ok()).map(|c| c.tbs_certificate.subject);
+        let part = |oid| name.as_ref().and_then(|name| name_part(name, oid)).unwrap_or_default();
+        let (common_name, organization) = (part(COMMON_NAME), part(ORGANIZATION_NAME));
+        Self { certificates, common_name, organization, since }
+    }
+}
+
+fn name_part(name: &Name, oid: ObjectIdentifier) -> Option<String> {
+    let mut attributes = name.0.iter().flat_map(|rdn| rdn.0.iter());
+    let value = &attributes.find(|attribute| attribute.oid == oid)?.value;
+    String::from_utf8(value.value().to_vec()).ok()
 }
 
 /// Everything public of a stack.
@@ -191,7 +228,7 @@ impl PublicFile {
 }
 
 fn authority(uri: &str, chain: &AuthorityChain) -> CertificateAuthority {
-    let certificate = |der: &Vec<u8>| Certificate { raw_bytes: Base64(der.clone()) };
+    let certificate = |der: &Vec<u8>| bundle::Certificate { raw_bytes: Base64(der.clone()) };
     CertificateAuthority {
         subject: DistinguishedName { organization: chain.organization.clone(), common_name: chain.common_name.clone() },
         uri: uri.to_owned(),

@@ -11,8 +11,8 @@ use const_oid::{
     ObjectIdentifier,
     db::{
         rfc5912::{
-            ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1, SECP_384_R_1,
-            SECP_521_R_1, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
+            ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512, ID_EC_PUBLIC_KEY, RSA_ENCRYPTION, SECP_256_R_1,
+            SECP_384_R_1, SECP_521_R_1, SHA_256_WITH_RSA_ENCRYPTION, SHA_384_WITH_RSA_ENCRYPTION, SHA_512_WITH_RSA_ENCRYPTION,
         },
         rfc8410::ID_ED_25519,
     },
@@ -162,7 +162,8 @@ pub(crate) fn certificate(der: &[u8]) -> Result<Certificate, Refused> {
 /// Checks that each certificate was signed by the next one and names it as its issuer. Validity and purposes are not looked at: the
 /// logs record what was signed, whenever that is.
 pub(crate) fn check_chain(chain: &[Certificate]) -> Result<(), Refused> {
-    limits::check_count("certificate chain", "certificates", chain.len(), limits::CHAIN).map_err(|e| Refused::Chain(e.to_string()))?;
+    limits::check_count("certificate chain", "certificates", chain.len(), limits::CHAIN)
+        .map_err(|e| Refused::Chain(e.to_string()))?;
     chain.windows(2).try_for_each(|pair| check_issued(&pair[0], &pair[1]))
 }
 

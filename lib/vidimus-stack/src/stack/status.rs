@@ -36,6 +36,12 @@ pub struct Service {
     pub expires: Option<jiff::Timestamp>,
 }
 
+impl Service {
+    pub(super) fn new(name: &str, url: &str, holds: &str, expires: Option<jiff::Timestamp>) -> Self {
+        Self { name: name.to_owned(), url: url.to_owned(), holds: holds.to_owned(), expires }
+    }
+}
+
 /// Looks at the stack in `dir`, running or not.
 pub async fn status(dir: &Path) -> Result<Status, StackError> {
     let record = StackDir::read(dir)?;

@@ -190,7 +190,10 @@ async fn what_is_wrong_is_refused_and_not_logged() {
         changed(verifier, json!({ "publicKey": { "rawBytes": spki } })),
         changed(verifier, json!({ "keyDetails": "PKIX_ECDSA_P256_SHA_256" })),
         changed(verifier, json!({ "keyDetails": "PKIX_ECDSA_P256_SHA_256", "x509Certificate": { "rawBytes": spki } })),
-        changed(verifier, json!({ "keyDetails": "PKIX_ECDSA_P256_SHA_256", "publicKey": { "rawBytes": spki }, "x509Certificate": {} })),
+        changed(
+            verifier,
+            json!({ "keyDetails": "PKIX_ECDSA_P256_SHA_256", "publicKey": { "rawBytes": spki }, "x509Certificate": {} }),
+        ),
         changed(verifier, verifier_for(&self::signer())),
     ] {
         let answer = post(&log, &bad).await;
@@ -264,8 +267,20 @@ async fn tiles_are_static_content() {
     assert!(hashes.headers["cache-control"].to_str().unwrap().contains("immutable"));
     let size = usize::from(u16::from_be_bytes([bundle.body[0], bundle.body[1]]));
     assert_eq!(leaf_hash(&bundle.body[2..2 + size]), hashes.body[..32]);
-    assert!(matches!(EntryBody::parse(&bundle.body[2..2 + size]).unwrap(), EntryBody::HashedRekordV002(_)), "the genesis is an entry");
-    for path in ["tile/0/000", "tile/0/000.p/5", "tile/1/000.p/1", "tile/0/001", "tile/entries/000", "tile/0/0", "tile/x", "tile/0/000.p/04"] {
+    assert!(
+        matches!(EntryBody::parse(&bundle.body[2..2 + size]).unwrap(), EntryBody::HashedRekordV002(_)),
+        "the genesis is an entry"
+    );
+    for path in [
+        "tile/0/000",
+        "tile/0/000.p/5",
+        "tile/1/000.p/1",
+        "tile/0/001",
+        "tile/entries/000",
+        "tile/0/0",
+        "tile/x",
+        "tile/0/000.p/04",
+    ] {
         assert_eq!(read(&log, path).await.status, 404, "{path}");
     }
     let head = Request::head("/api/v2/tile/0/000.p/4").body(Body::empty()).unwrap();
@@ -279,7 +294,9 @@ async fn a_failed_disk_is_unavailable_and_reads_go_on() {
     let broken = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let hook = {
         let broken = broken.clone();
-        move |step: &Step| (step.call == "sync segment" && broken.load(std::sync::atomic::Ordering::SeqCst)).then_some(Fault::Before)
+        move |step: &Step| {
+            (step.call == "sync segment" && broken.load(std::sync::atomic::Ordering::SeqCst)).then_some(Fault::Before)
+        }
     };
     let log = open(Arc::new(Faulty::new(Arc::new(Memory::new()), hook)));
     let signer = signer();

@@ -1,0 +1,264 @@
+//! Every service of a stack, opened in the right order and put on one router.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::{Json, Router, extract::State, routing::get};
+use jiff::Timestamp;
+
+use super::{Service, StackConfig, StackError, Status};
+use crate::{
+    clock::Clock,
+    ct::{CtLog, CtOptions},
+    files::Tree,
+    fulcio::{
+        self, Fulcio,
+        config::{FulcioConfig, IssuerConfig},
+    },
+    jwt::TokenVerifier,
+    keys::{self, KeyKind},
+    log::LogStatus,
+    oidc::key::TokenKey,
+    pki::hierarchy::Hierarchy,
+    registry::{self, Registry},
+    rekor::v2::{self, RekorV2},
+    storage::{Directory, Memory, Storage, Subdirectory},
+    trust::{AuthorityChain, LogKey, Material, json_file},
+    tsa::{self, Tsa},
+    tuf,
+};
+
+/// Where a stack keeps what, and under which name it is known.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    /// The stack's directory, or a scratch directory.
+    pub(super) root: PathBuf,
+    /// Whether it outlives the process: then writes are flushed.
+    pub(super) durable: bool,
+    /// `http://HOST:PORT`.
+    pub(super) origin: String,
+    /// The host alone: what checkpoints are called by.
+    pub(super) host: String,
+}
+
+/// Handles to everything that serves.
+#[derive(Debug)]
+pub(super) struct Services {
+    base: Base,
+    started: Timestamp,
+    registry: Arc<Registry>,
+    tuf: Arc<tuf::Repository>,
+    rekor_v2: RekorV2,
+    ct: CtLog,
+    tsa: Arc<Tsa>,
+    fulcio: Arc<Fulcio>,
+}
+
+impl Services {
+    /// Opens everything; makes the keys the first time. Blocks, for the time an RSA key takes at the very first start.
+    pub(super) fn open(base: Base, config: &StackConfig) -> Result<Self, StackError> {
+        let clock = Clock::system();
+        let keys = base.root.join("keys");
+        // RSA takes longer than everything else together.
+        let token_key = std::thread::spawn({
+            let keys = keys.clone();
+            move || TokenKey::open(&keys)
+        });
+        let storage = storage(&base)?;
+        let tsa = Tsa::open(&keys, clock.clone()).map_err(failed("timestamp authority"))?;
+        // The authorities first: their certificates date the trust root, and nothing may be logged before that date.
+        let hierarchy = Hierarchy::open(&keys.join("fulcio"), &fulcio::PLAN, clock.now()).map_err(failed("fulcio"))?;
+        let ct = open_ct(&storage, &base.host, &hierarchy)?;
+        let rekor_v2 = open_rekor_v2(&storage, &base.host)?;
+        let rekor_v1_key = key(&storage, "rekor-v1", KeyKind::EcdsaP256)?;
+        let registry = Registry::open(&base.root.join("registry"), base.durable).map_err(failed("registry"))?;
+        let token_key = token_key.join().map_err(|_| failed("oidc")("making the key failed"))?.map_err(failed("oidc"))?;
+        let tokens = TokenVerifier::new(&base.origin, Arc::new(token_key), fulcio_config(&base, config)?, clock.clone());
+        let fulcio = Fulcio::open(&keys, Arc::new(tokens), Arc::new(ct.clone()), clock.clone()).map_err(failed("fulcio"))?;
+        let material = Material {
+            origin: base.origin.clone(),
+            fulcio: AuthorityChain::new(fulcio.chain(), fulcio.validity().0),
+            tsa: AuthorityChain::new(tsa.chain(), tsa.validity().0),
+            ct: LogKey::p256(ct.public_key()),
+            rekor_v1: LogKey::p256(&keys::public_key(&rekor_v1_key, KeyKind::EcdsaP256).map_err(failed("rekor v1"))?),
+            rekor_v2: LogKey::ed25519(rekor_v2.public_key(), rekor_v2.log_id()),
+        };
+        let tuf = open_tuf(&base, &storage, &material, clock.now())?;
+        write_public(&base, &material, &tuf)?;
+        let started = clock.now();
+        let (registry, tuf, tsa, fulcio) = (Arc::new(registry), Arc::new(tuf), Arc::new(tsa), Arc::new(fulcio));
+        Ok(Self { base, started, registry, tuf, rekor_v2, ct, tsa, fulcio })
+    }
+
+    /// All routes.
+    pub(super) fn router(self: &Arc<Self>, access: registry::Access) -> Router {
+        Router::new()
+            .route("/healthz", get(async || Json(serde_json::json!({"status": "SERVING"}))))
+            .route("/status.json", get(status))
+            .with_state(Arc::clone(self))
+            .merge(fulcio::router(self.fulcio.clone()))
+            .merge(tsa::router(self.tsa.clone()))
+            .merge(v2::router(self.rekor_v2.clone()))
+            .merge(tuf::router(self.tuf.clone()))
+            .merge(registry::router(self.registry.clone(), access))
+    }
+
+    /// Signs TUF metadata anew when its time has come.
+    pub(super) fn refresh(&self) {
+        if let Err(error) = self.tuf.refresh(Timestamp::now()) {
+            // Clients go on with what is published until it expires, days from now; the operator has to know by then.
+            tracing::error!(%error, "cannot renew the TUF metadata");
+        }
+    }
+
+    /// Stops the logs once they have written what they accepted.
+    pub(super) async fn close(&self) {
+        tokio::join!(self.rekor_v2.close(), self.ct.close());
+    }
+
+    /// What everything holds, and when what expires.
+    pub(super) fn status(&self) -> Status {
+        let origin = &self.base.origin;
+        let counts = match self.registry.counts() {
+            Ok(counts) => format!("{} repositories, {} blobs, {} bytes", counts.repositories, counts.blobs, counts.bytes),
+            Err(error) => format!("cannot be counted: {error}"),
+        };
+        let tuf = self.tuf.expiries();
+        let versions: Vec<_> = tuf.iter().map(|(role, version, _)| format!("{} {version}", role.name())).collect();
+        let services = vec![
+            Service::new("fulcio", origin, "certificate authority", Some(self.fulcio.validity().1)),
+            Service::new("ct log", &format!("{origin}/ctlog"), &entries(&self.ct.status()), None),
+            Service::new("rekor v2", origin, &entries(&self.rekor_v2.status()), None),
+            Service::new("tsa", &format!("{origin}/api/v1/timestamp"), "timestamp authority", Some(self.tsa.validity().1)),
+            Service::new("tuf", &format!("{origin}/tuf"), &versions.join(", "), tuf.iter().map(|(_, _, expires)| *expires).min()),
+            Service::new("registry", &format!("{origin}/v2/"), &counts, None),
+        ];
+        Status {
+            origin: origin.clone(),
+            pid: Some(std::process::id()),
+            started: Some(self.started),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            services,
+        }
+    }
+}
+
+async fn status(State(services): State<Arc<Services>>) -> Result<Json<Status>, http::StatusCode> {
+    // Counting a registry walks its files.
+    let status = tokio::task::spawn_blocking(move || services.status()).await;
+    status.map(Json).map_err(|_| http::StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn entries(status: &LogStatus) -> String {
+    match &status.failed {
+        None => format!("{} entries", status.size),
+        Some(reason) => format!("{} entries; TAKES NO MORE: {reason}", status.size),
+    }
+}
+
+/// Logs without a directory live in memory; everything else of such a stack is in the scratch directory.
+fn storage(base: &Base) -> Result<Arc<dyn Storage>, StackError> {
+    if !base.durable {
+        return Ok(Arc::new(Memory::new()));
+    }
+    Ok(Arc::new(Directory::open(&base.root).map_err(failed("storage"))?))
+}
+
+fn key(storage: &Arc<dyn Storage>, name: &str, kind: KeyKind) -> Result<Vec<u8>, StackError> {
+    keys::load_or_create(&**storage, name, kind).map_err(failed("keys"))
+}
+
+fn subdirectory(storage: &Arc<dyn Storage>, name: &str) -> Arc<dyn Storage> {
+    Arc::new(Subdirectory::new(Arc::clone(storage), name))
+}
+
+fn open_ct(storage: &Arc<dyn Storage>, host: &str, authority: &Hierarchy) -> Result<CtLog, StackError> {
+    let root = authority.chain.certificates().last().map(|root| root.der.clone());
+    let options = CtOptions { origin: format!("{host}/ctlog"), roots: root.into_iter().collect() };
+    let key = key(storage, "ct", KeyKind::EcdsaP256)?;
+    CtLog::open(subdirectory(storage, "ct"), &key, options).map_err(failed("ct log"))
+}
+
+fn open_rekor_v2(storage: &Arc<dyn Storage>, host: &str) -> Result<RekorV2, StackError> {
+    let key = key(storage, "rekor-v2", KeyKind::Ed25519)?;
+    RekorV2::open(subdirectory(storage, "rekor-v2"), &key, host).map_err(failed("rekor v2"))
+}
+
+fn fulcio_config(base: &Base, config: &StackConfig) -> Result<FulcioConfig, StackError> {
+    let mut fulcio = match &config.fulcio_config {
+        None => FulcioConfig::built_in(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|source| StackError::File { path: path.clone(), source })?;
+            FulcioConfig::parse(&text)
+        }
+    }
+    .map_err(failed("fulcio"))?;
+    fulcio.insert(IssuerConfig::email(&base.origin, super::env::CLIENT_ID));
+    Ok(fulcio)
+}
+
+fn open_tuf(base: &Base, storage: &Arc<dyn Storage>, material: &Material, now: Timestamp) -> Result<tuf::Repository, StackError> {
+    let signer = |role: &str| -> Result<Arc<dyn tuf::Signer>, StackError> {
+        let key = key(storage, &format!("tuf-{role}"), KeyKind::EcdsaP256)?;
+        Ok(Arc::new(tuf::EcdsaKey::from_pkcs8(&key).map_err(failed("tuf"))?))
+    };
+    let signers = tuf::RoleSigners {
+        root: signer("root")?,
+        targets: signer("targets")?,
+        snapshot: signer("snapshot")?,
+        timestamp: signer("timestamp")?,
+    };
+    let tree = Tree::open(base.root.join("tuf"), base.durable).map_err(failed("tuf"))?;
+    let repository = tuf::Repository::open(tree, signers, tuf::Lifetimes::default()).map_err(failed("tuf"))?;
+    repository.publish(&material.targets(), now).map_err(failed("tuf"))?;
+    Ok(repository)
+}
+
+/// The public files that `stack env` points to and `stack export` copies.
+fn write_public(base: &Base, material: &Material, tuf: &tuf::Repository) -> Result<(), StackError> {
+    let tree = Tree::open(base.root.join(PUBLIC), base.durable).map_err(failed("export"))?;
+    let mut files = vec![
+        ("root.json".to_owned(), tuf.root().unwrap_or_default().to_vec()),
+        ("trusted_root.json".to_owned(), json_file(&material.trusted_root())),
+        ("signing_config.v0.2.json".to_owned(), json_file(&material.signing_config(&[2, 1]))),
+        ("signing_config_rekor_v1.v0.2.json".to_owned(), json_file(&material.signing_config(&[1]))),
+        ("trust_config.json".to_owned(), json_file(&material.client_trust_config())),
+    ];
+    files.extend(material.files().into_iter().map(|file| (file.name, file.pem.into_bytes())));
+    for (name, content) in files {
+        // Nothing is flushed for nothing at every start.
+        if tree.read(&name).map_err(failed("export"))?.as_ref() != Some(&content) {
+            tree.write(&name, &content).map_err(failed("export"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the public files are, in the stack's directory.
+pub(super) const PUBLIC: &str = "public";
+
+fn failed<E: ToString>(service: &'static str) -> impl Fn(E) -> StackError {
+    move |error| StackError::Service { service, why: error.to_string() }
+}
+
+/// The public files of the stack in `dir`.
+pub(super) fn public_files(dir: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let tree = Tree::open(dir.join(PUBLIC), false)?;
+    let mut files = Vec::new();
+    for name in tree.list("")? {
+        let content = tree.read(&name)?.unwrap_or_default();
+        files.push((name, content));
+    }
+    Ok(files)
+}
+
+/// A token of the stack's own issuer.
+pub(super) fn token(dir: &Path, origin: &str, email: &str) -> Result<String, StackError> {
+    let key = TokenKey::read(&dir.join("keys")).map_err(failed("oidc"))?;
+    let now = Timestamp::now().as_second();
+    let claims = serde_json::json!({"iss": origin, "sub": email, "aud": super::env::CLIENT_ID, "iat": now, "exp": now + 3600,
+        "email": email, "email_verified": true});
+    key.sign(&claims).map_err(failed("oidc"))
+}

@@ -179,7 +179,9 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let status = match &self {
             // RFC 6962 has no "not found" of its own; a size beyond the tree is the caller's mistake.
-            Self::Bad(_) | Self::Refused(_) | Self::Log(LogError::OutOfRange { .. } | LogError::TooLarge { .. }) => StatusCode::BAD_REQUEST,
+            Self::Bad(_) | Self::Refused(_) | Self::Log(LogError::OutOfRange { .. } | LogError::TooLarge { .. }) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Log(LogError::Busy | LogError::Poisoned { .. } | LogError::Closed) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Log(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -15,9 +15,7 @@ use vidimus_core::{
     encoding::{decode, encode},
     merkle::{check_consistency, leaf_hash, root_from_inclusion},
 };
-use x509_cert::{
-    Certificate, TbsCertificate, Version, ext::Extension, name::Name, serial_number::SerialNumber, time::Validity,
-};
+use x509_cert::{Certificate, TbsCertificate, Version, ext::Extension, name::Name, serial_number::SerialNumber, time::Validity};
 
 use super::*;
 use crate::{
@@ -107,8 +105,12 @@ async fn a_timestamp_is_given_for_what_is_durable() {
     let mut submissions = Vec::new();
     for n in 0..20u8 {
         let log = world.log.clone();
-        let precertificate =
-            Precertificate { tbs: vec![n; 300], issuer_key_hash: [n; 32], certificate: vec![n, 1], chain: vec![vec![2], vec![3]] };
+        let precertificate = Precertificate {
+            tbs: vec![n; 300],
+            issuer_key_hash: [n; 32],
+            certificate: vec![n, 1],
+            chain: vec![vec![2], vec![3]],
+        };
         submissions.push(tokio::spawn(async move { (n, log.submit(precertificate).await.unwrap()) }));
     }
     let mut scts = Vec::new();

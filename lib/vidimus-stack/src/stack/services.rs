@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{Service, StackConfig, StackError, Status};
 use crate::{
     clock::Clock,
-    ct::{CtLog, CtOptions},
+    ct::{self, CtLog, CtOptions},
     files::Tree,
     fulcio::{
         self, Fulcio,
@@ -70,7 +70,7 @@ impl Services {
         let tsa = Tsa::open(&keys, clock.clone()).map_err(failed("timestamp authority"))?;
         // The authorities first: their certificates date the trust root, and nothing may be logged before that date.
         let hierarchy = Hierarchy::open(&keys.join("fulcio"), &fulcio::PLAN, clock.now()).map_err(failed("fulcio"))?;
-        let ct = open_ct(&storage, &base.host, &hierarchy)?;
+        let ct = open_ct(&storage, &base.host, &hierarchy, &clock)?;
         let rekor_v2 = open_rekor_v2(&storage, &base.host)?;
         let rekor_v1_key = key(&storage, "rekor-v1", KeyKind::EcdsaP256)?;
         let registry = Registry::open(&base.root.join("registry"), base.durable).map_err(failed("registry"))?;
@@ -100,6 +100,7 @@ impl Services {
             .with_state(Arc::clone(self))
             .merge(fulcio::router(self.fulcio.clone()))
             .merge(tsa::router(self.tsa.clone()))
+            .nest("/ctlog", ct::router(self.ct.clone()))
             .merge(v2::router(self.rekor_v2.clone()))
             .merge(tuf::router(self.tuf.clone()))
             .merge(registry::router(self.registry.clone(), access))
@@ -174,9 +175,9 @@ fn subdirectory(storage: &Arc<dyn Storage>, name: &str) -> Arc<dyn Storage> {
     Arc::new(Subdirectory::new(Arc::clone(storage), name))
 }
 
-fn open_ct(storage: &Arc<dyn Storage>, host: &str, authority: &Hierarchy) -> Result<CtLog, StackError> {
+fn open_ct(storage: &Arc<dyn Storage>, host: &str, authority: &Hierarchy, clock: &Clock) -> Result<CtLog, StackError> {
     let root = authority.chain.certificates().last().map(|root| root.der.clone());
-    let options = CtOptions { origin: format!("{host}/ctlog"), roots: root.into_iter().collect() };
+    let options = CtOptions { origin: format!("{host}/ctlog"), roots: root.into_iter().collect(), clock: clock.clone() };
     let key = key(storage, "ct", KeyKind::EcdsaP256)?;
     CtLog::open(subdirectory(storage, "ct"), &key, options).map_err(failed("ct log"))
 }

@@ -51,6 +51,7 @@ pub enum TokenError {
 #[derive(Clone)]
 pub struct IdentityToken {
     raw: String,
+    algorithm: String,
     claims: Claims,
 }
 
@@ -84,13 +85,13 @@ impl IdentityToken {
             return Err(malformed(&"it carries no signature"));
         }
         let header = decode("header", header)?;
-        serde_json::from_slice::<Header>(&header).map_err(|e| malformed(&format_args!("header: {e}")))?;
+        let header: Header = serde_json::from_slice(&header).map_err(|e| malformed(&format_args!("header: {e}")))?;
         let payload = decode("payload", payload)?;
         let claims: Claims = serde_json::from_slice(&payload).map_err(|e| malformed(&format_args!("claims: {e}")))?;
         if claims.iss.is_empty() || claims.sub.is_empty() {
             return Err(malformed(&"claims: `iss` or `sub` is empty"));
         }
-        Ok(Self { raw: raw.to_owned(), claims })
+        Ok(Self { raw: raw.to_owned(), algorithm: header.alg, claims })
     }
 
     /// Whether `text` has the outer form of a JWT. Decides between "a token" and "the path of a file" where one word may be either.
@@ -103,6 +104,11 @@ impl IdentityToken {
     /// The compact JWT itself.
     pub fn as_str(&self) -> &str {
         &self.raw
+    }
+
+    /// `alg` of the header: `RS256`.
+    pub fn algorithm(&self) -> &str {
+        &self.algorithm
     }
 
     /// `iss`: who made the token.
@@ -205,8 +211,7 @@ impl std::fmt::Debug for IdentityToken {
 /// What makes a JSON object a JOSE header: it names an algorithm.
 #[derive(Deserialize)]
 struct Header {
-    #[serde(rename = "alg")]
-    _alg: String,
+    alg: String,
 }
 
 /// A NumericDate (RFC 7519 §2), which may carry a fraction.

@@ -33,16 +33,16 @@ pub struct TrustedRoot {
     /// Names the version.
     pub media_type: String,
     /// Rekor logs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tlogs: Vec<TransparencyLog>,
     /// Fulcio authorities.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificate_authorities: Vec<CertificateAuthority>,
     /// Certificate Transparency logs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ctlogs: Vec<TransparencyLog>,
     /// Timestamp authorities.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub timestamp_authorities: Vec<CertificateAuthority>,
 }
 
@@ -101,10 +101,10 @@ pub struct CertificateAuthority {
 #[serde(rename_all = "camelCase")]
 pub struct DistinguishedName {
     /// Organisation.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub organization: String,
     /// Common name.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub common_name: String,
 }
 

@@ -4,14 +4,18 @@
 //! values and typed errors; it prints nothing and asks nobody. The command line lives in another crate.
 
 pub mod blob;
+pub mod bundle_tools;
 mod certificate;
 pub mod inspect;
 pub mod outcome;
 pub mod predicate;
 pub mod report;
+pub mod service_spec;
 pub mod services;
 pub mod signer;
+pub mod signing_config;
 pub mod slsa;
+pub mod trusted_root;
 
 pub use outcome::Outcome;
 pub use vidimus_core as core;

@@ -236,7 +236,7 @@ pub(super) fn key_algorithm(key: &SubjectPublicKeyInfoRef<'_>) -> String {
 }
 
 /// The length of an RSA modulus.
-pub(super) fn rsa_bits(key: &SubjectPublicKeyInfoRef<'_>) -> Option<usize> {
+pub(crate) fn rsa_bits(key: &SubjectPublicKeyInfoRef<'_>) -> Option<usize> {
     #[derive(der::Sequence)]
     struct RsaPublicKey<'a> {
         modulus: UintRef<'a>,

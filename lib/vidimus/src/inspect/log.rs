@@ -57,9 +57,9 @@ fn body(text: &str) -> Result<Value, ParseError> {
     Ok(Value::document(Kind::LogBody, body))
 }
 
-/// A key or certificate: PEM under base64.
+/// A key or certificate: PEM under base64. Very old cosign wrote it bare.
 pub(super) fn pem(text: &str) -> Result<Value, ParseError> {
-    certificate::from_pem(&base64_text(text)?)
+    if text.starts_with("-----BEGIN ") { certificate::from_pem(text) } else { certificate::from_pem(&base64_text(text)?) }
 }
 
 /// The statement that Rekor v1 kept beside an `intoto` entry.

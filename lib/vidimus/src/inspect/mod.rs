@@ -26,6 +26,7 @@ use vidimus_core::{ParseError, encoding, jsonl, limits};
 pub use kind::Kind;
 pub use value::{Document, Fields, Value};
 
+pub(crate) use certificate::rsa_bits;
 use expand::{Rule, expand};
 
 /// Everything that an input says.

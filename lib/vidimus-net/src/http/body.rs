@@ -1,6 +1,6 @@
 //! Bodies in both directions: sent from memory or from a part of a file, received under a byte limit.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode, header};
@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use super::{HttpError, Kind, Response, chain, shown};
+use super::{HttpError, Kind, Request, Response, chain, shown};
 
 /// What a request carries. It can be sent more than once.
 #[derive(Debug, Clone)]
@@ -63,11 +63,13 @@ pub struct Incoming {
     requested: Url,
     url: Url,
     response: reqwest::Response,
+    patience: Duration,
 }
 
 impl Incoming {
-    pub(super) fn new(method: Method, requested: Url, url: Url, response: reqwest::Response) -> Self {
-        Self { method, requested, url, response }
+    pub(super) fn new(request: &Request, url: Url, response: reqwest::Response) -> Self {
+        let (method, requested) = (request.method.clone(), request.url.clone());
+        Self { method, requested, url, response, patience: request.client.config().read_timeout }
     }
 
     /// The status.
@@ -82,10 +84,11 @@ impl Incoming {
 
     /// The next piece of the body; `None` at its end.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, HttpError> {
-        self.response.chunk().await.map_err(|e| {
-            let kind = if e.is_timeout() { Kind::Timeout } else { Kind::Unavailable };
-            self.error(kind, chain(&e.without_url()))
-        })
+        match tokio::time::timeout(self.patience, self.response.chunk()).await {
+            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Err(e)) => Err(self.error(Kind::Unavailable, chain(&e.without_url()))),
+            Err(_) => Err(self.error(Kind::Timeout, format!("silence for {} s", self.patience.as_secs_f32()))),
+        }
     }
 
     /// The whole body, at most `limit` bytes.

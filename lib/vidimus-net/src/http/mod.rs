@@ -74,7 +74,8 @@ pub struct Config {
     pub user_agent: String,
     /// Time to make a connection.
     pub connect_timeout: Duration,
-    /// Longest silence while a body is read.
+    /// Longest silence while the body of an answer is read. While one is sent, only the attempt's own time-out counts: a server
+    /// is silent then, however fast it takes what we send.
     pub read_timeout: Duration,
     /// Time for one whole attempt; bodies that are streamed are bounded by `read_timeout` only.
     pub timeout: Duration,
@@ -195,7 +196,6 @@ fn build(config: &Config, tls: bool, direct: bool) -> Result<reqwest::Client, St
     let mut builder = reqwest::Client::builder()
         .user_agent(&config.user_agent)
         .connect_timeout(config.connect_timeout)
-        .read_timeout(config.read_timeout)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never());
     if direct {
@@ -425,7 +425,7 @@ impl Request {
 
     async fn judge(&self, response: reqwest::Response, url: Url) -> Result<Incoming, HttpError> {
         let status = response.status();
-        let incoming = Incoming::new(self.method.clone(), self.url.clone(), url, response);
+        let incoming = Incoming::new(self, url, response);
         if status.is_success() || self.allowed.contains(&status) {
             return Ok(incoming);
         }

@@ -1,6 +1,9 @@
 //! Blobs: exists, pull into memory or to a writer, push from memory or from a file, mount.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -101,7 +104,9 @@ impl Registry {
         let url = self.blob_url(repository, &descriptor.digest).await?;
         check_limit(&url, descriptor, limit)?;
         let scopes = Scopes::of(repository, Action::Pull);
-        let response = self.send(repository, &scopes, Method::GET, &url, |r| r.limit(descriptor.size)).await?;
+        let response = self
+            .send(repository, &scopes, Method::GET, &url, |r| r.limit(descriptor.size).timeout(time_for(descriptor.size)))
+            .await?;
         check_size(&url, descriptor, u64::try_from(response.body.len()).unwrap_or(u64::MAX))?;
         check_digest(&url, &descriptor.digest, &response.body)?;
         Ok(response.body)
@@ -181,7 +186,9 @@ impl Registry {
             while sent < content.size {
                 let len = piece.min(content.size - sent);
                 let range = format!("{sent}-{}", sent + len - 1);
-                let shape = |r: Request| r.body(OCTETS, content.part(sent, len)).header(header::CONTENT_RANGE, &range);
+                let shape = |r: Request| {
+                    r.body(OCTETS, content.part(sent, len)).header(header::CONTENT_RANGE, &range).timeout(time_for(len))
+                };
                 let response = self.send(repository, &scopes, Method::PATCH, &location, shape).await?;
                 location = self::location(&response)?;
                 sent += len;
@@ -189,7 +196,7 @@ impl Registry {
         }
         location.query_pairs_mut().append_pair("digest", &content.digest.to_string());
         // An upload is used up by its first PUT; after a failure the whole of it starts anew.
-        let shape = |r: Request| r.body(OCTETS, content.part(sent, content.size - sent)).once().timeout(UPLOAD_TIMEOUT);
+        let shape = |r: Request| r.body(OCTETS, content.part(sent, content.size - sent)).once().timeout(time_for(content.size));
         self.send(repository, &scopes, Method::PUT, &location, shape).await?;
         Ok(())
     }
@@ -200,8 +207,12 @@ impl Registry {
 }
 
 const OCTETS: &str = "application/octet-stream";
-/// One piece over a slow line, or the registry's own copying of a large upload before it answers.
-const UPLOAD_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(300);
+
+/// Time to move some bytes: a minute, and as long as they take over a slow line of 128 KiB/s. A registry also copies an upload of
+/// that size before it answers.
+fn time_for(bytes: u64) -> Duration {
+    Duration::from_secs(60 + bytes / (128 << 10))
+}
 
 fn location(response: &Response) -> Result<Url, HttpError> {
     let text = response.header(header::LOCATION).ok_or_else(|| response.malformed("no Location for the upload"))?;

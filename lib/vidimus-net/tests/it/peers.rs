@@ -1,0 +1,1 @@
+//! Real registries and clients.

@@ -313,6 +313,13 @@ impl Log {
         self.entries(index, end)?.pop().ok_or(LogError::OutOfRange { asked: index, size: self.head().size })
     }
 
+    /// The hashes of published leaves. Indexes beyond the head are left out.
+    pub fn leaf_hashes(&self, indexes: &[u64]) -> Vec<Hash> {
+        let size = self.head().size;
+        let state = self.shared.state();
+        indexes.iter().filter(|index| **index < size).filter_map(|index| state.tree.leaf(*index).copied()).collect()
+    }
+
     /// Calls `each` with the index and the extra of every published entry. Reads no leaves. Blocks.
     pub fn for_each_extra(&self, mut each: impl FnMut(u64, &[u8])) -> Result<(), LogError> {
         let size = self.head().size;

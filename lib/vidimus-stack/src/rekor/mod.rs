@@ -3,6 +3,7 @@
 //! [`v1`] is the API of rekor 1.x, with signed entry timestamps and a search index; [`v2`] that of rekor-tiles, a tiled log whose time
 //! comes from elsewhere. They are two logs with two keys: clients tell them apart by key.
 
+pub mod v1;
 pub mod v2;
 
 use axum::{

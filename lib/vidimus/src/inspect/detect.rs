@@ -15,7 +15,7 @@ pub(super) fn json(value: &Value) -> Option<Kind> {
     ];
     // A descriptor's media type is that of the content it points to.
     if has(&["digest", "size"]) {
-        return Some(Kind::CosignLayer);
+        return Some(Kind::Descriptor);
     }
     if let Some((_, kind)) = by_media_type.iter().find(|(prefix, _)| media_type.starts_with(prefix)) {
         return Some(*kind);
@@ -81,7 +81,7 @@ mod tests {
         let uuid = "0".repeat(80);
         for (text, expected) in [
             (r#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"}"#, Some(Kind::Bundle)),
-            (r#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","digest":"x","size":1}"#, Some(Kind::CosignLayer)),
+            (r#"{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","digest":"x","size":1}"#, Some(Kind::Descriptor)),
             (r#"{"payload":"","payloadType":"","signatures":[]}"#, Some(Kind::Dsse)),
             (r#"{"signed":{},"signatures":[]}"#, Some(Kind::Tuf)),
             (r#"{"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2,"manifests":[]}"#, Some(Kind::OciIndex)),

@@ -35,8 +35,8 @@ kinds! {
     Certificate = "certificate", "Certificate";
     /// A client trust configuration.
     ClientTrustConfig = "client-trust-config", "Client trust configuration";
-    /// The layer descriptor on which cosign hung a signature before bundles.
-    CosignLayer = "cosign-layer", "Layer of cosign's";
+    /// An OCI descriptor; cosign hung signatures on those of layers before there were bundles.
+    Descriptor = "descriptor", "OCI descriptor";
     /// A line of `cosign download signature`.
     CosignSignature = "cosign-signature", "Signature as cosign downloads it";
     /// cosign's JSON around a timestamp.

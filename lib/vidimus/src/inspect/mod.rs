@@ -8,6 +8,7 @@ mod bundle;
 mod certificate;
 mod detect;
 mod expand;
+mod image;
 pub mod json;
 mod kind;
 mod log;
@@ -23,6 +24,7 @@ use der::{Decode, asn1::OctetStringRef};
 use serde::Serialize;
 use vidimus_core::{ParseError, encoding, jsonl, limits};
 
+pub use image::image;
 pub use kind::Kind;
 pub use value::{Document, Fields, Value};
 
@@ -38,12 +40,22 @@ pub struct Inspection {
     pub source: String,
     /// The documents, in order.
     pub documents: Vec<Document>,
+    /// What could not be read. Not empty: there may be more than is shown.
+    pub problems: Vec<String>,
 }
 
 impl Inspection {
     /// Documents from one source.
     pub fn new(source: impl Into<String>, documents: Vec<Document>) -> Self {
-        Self { status: "not verified", source: source.into(), documents }
+        Self { status: "not verified", source: source.into(), documents, problems: Vec::new() }
+    }
+
+    /// Adds what was found at a place, or why it could not be read.
+    fn add(&mut self, place: String, found: Result<Vec<Document>, ParseError>) {
+        match found {
+            Ok(documents) => self.documents.extend(documents.into_iter().map(|d| Document { place: Some(place.clone()), ..d })),
+            Err(e) => self.problems.push(format!("{place}: {e}")),
+        }
     }
 }
 
@@ -60,7 +72,7 @@ pub fn documents(bytes: &[u8], kind: Option<Kind>) -> Result<Vec<Document>, Pars
         }
         // A note is all text; nothing else has an em dash at the start of a line after an empty one.
         if kind == Some(Kind::Note) || kind.is_none() && bytes_have(bytes, "\n\n\u{2014} ") {
-            return Ok(vec![Document { kind: Kind::Note, content: note::content(std::str::from_utf8(bytes).unwrap_or(text))? }]);
+            return Ok(vec![Document::new(Kind::Note, note::content(std::str::from_utf8(bytes).unwrap_or(text))?)]);
         }
         // One coat of base64 is taken off: such text is copied out of bundles and log entries.
         let joined: String = text.split_ascii_whitespace().collect();
@@ -116,7 +128,7 @@ fn json_document(json: &[u8], kind: Option<Kind>) -> Result<Document, ParseError
         return Err(ParseError::new(kind.title(), "a JSON object was expected"));
     }
     expand(&mut content, rules);
-    Ok(Document { kind, content })
+    Ok(Document::new(kind, content))
 }
 
 /// The readable places of a JSON kind; none for the kinds that are not JSON.
@@ -125,7 +137,7 @@ fn rules(kind: Kind) -> Option<&'static [Rule]> {
         Kind::Bundle => bundle::BUNDLE,
         Kind::ClientTrustConfig => trust::CLIENT_TRUST_CONFIG,
         Kind::CosignBlobBundle => oci::BLOB_BUNDLE,
-        Kind::CosignLayer => oci::DESCRIPTOR,
+        Kind::Descriptor => oci::DESCRIPTOR,
         Kind::CosignSignature => oci::DOWNLOADED_SIGNATURE,
         Kind::CosignTimestamp => oci::TIMESTAMP,
         Kind::Dsse => bundle::DSSE,
@@ -160,7 +172,7 @@ fn binary(bytes: &[u8], kind: Option<Kind>) -> Result<Vec<Document>, ParseError>
             other => Err(ParseError::new(other.title(), "it is text, and this is not")),
         };
         match content {
-            Ok(content) => return Ok(vec![Document { kind, content }]),
+            Ok(content) => return Ok(vec![Document::new(kind, content)]),
             Err(e) => first_reason = first_reason.or(Some(e)),
         }
     }

@@ -24,8 +24,12 @@ pub fn render(inspection: &Inspection, out: &mut impl Write) -> io::Result<()> {
         if n > 0 {
             writeln!(out)?;
         }
-        writeln!(out, "{} (not verified): {}", document.kind.title(), escape(&inspection.source))?;
+        let place = document.place.as_ref().unwrap_or(&inspection.source);
+        writeln!(out, "{} (not verified): {}", document.kind.title(), escape(place))?;
         content(document, 1, out)?;
+    }
+    for problem in &inspection.problems {
+        writeln!(out, "\nCould not be read: {}", escape(problem))?;
     }
     Ok(())
 }

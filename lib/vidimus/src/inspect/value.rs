@@ -52,6 +52,8 @@ pub struct Fields(pub Vec<(Cow<'static, str>, Value)>);
 pub struct Document {
     /// What it is.
     pub kind: Kind,
+    /// Where it was found, if the source has several places.
+    pub place: Option<String>,
     /// What it says.
     pub content: Value,
 }
@@ -69,7 +71,7 @@ impl Value {
 
     /// A document inside another.
     pub(super) fn document(kind: Kind, content: Self) -> Self {
-        Self::Document(Box::new(Document { kind, content }))
+        Self::Document(Box::new(Document::new(kind, content)))
     }
 
     /// The value and what it means.
@@ -100,6 +102,13 @@ impl Value {
         let raw: &RawValue = serde_json::from_slice(json).map_err(|e| ParseError::new(format, e))?;
         let mut reader = JsonReader { format, left: VALUES };
         reader.value(raw, verbatim)
+    }
+}
+
+impl Document {
+    /// A document.
+    pub(super) fn new(kind: Kind, content: Value) -> Self {
+        Self { kind, place: None, content }
     }
 }
 
@@ -230,8 +239,12 @@ impl Serialize for Fields {
 
 impl Serialize for Document {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut document = serializer.serialize_struct("Document", 2)?;
+        let mut document = serializer.serialize_struct("Document", 3)?;
         document.serialize_field("document", self.kind.name())?;
+        match &self.place {
+            Some(place) => document.serialize_field("place", place)?,
+            None => document.skip_field("place")?,
+        }
         document.serialize_field("content", &self.content)?;
         document.end()
     }

@@ -256,3 +256,199 @@ fn accept(answer: &Response, chain: Vec<Vec<u8>>, key: &EphemeralKey) -> Result<
 fn malformed(answer: &Response, source: ParseError) -> FulcioError {
     FulcioError::Malformed { url: answer.requested.to_string(), source }
 }
+
+#[cfg(test)]
+mod tests {
+    use der::asn1::{BitString, OctetString};
+    use x509_cert::{
+        TbsCertificate, Version,
+        ext::Extension,
+        name::Name,
+        serial_number::SerialNumber,
+        spki::{AlgorithmIdentifierOwned, SubjectPublicKeyInfoOwned},
+        time::Validity,
+    };
+
+    use super::*;
+    use crate::{
+        oidc::token::tests::jwt,
+        testing::{Reply, Seen, Server, hasty, impatient},
+    };
+
+    fn person() -> IdentityToken {
+        let claims = json!({"iss": "i", "sub": "s", "exp": 1_900_000_000, "email": "a@b.example"});
+        IdentityToken::parse(&jwt(&claims)).unwrap()
+    }
+
+    fn workload() -> IdentityToken {
+        IdentityToken::parse(&jwt(&json!({"iss": "i", "sub": "repo:x", "exp": 1_900_000_000}))).unwrap()
+    }
+
+    /// A certificate for a public key; nobody checks its signature here.
+    fn certificate(spki: &[u8], sct: bool) -> String {
+        let algorithm = AlgorithmIdentifierOwned { oid: ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2"), parameters: None };
+        let list = Extension { extn_id: SCT_LIST, critical: false, extn_value: OctetString::new([4, 0]).unwrap() };
+        let tbs_certificate = TbsCertificate {
+            version: Version::V3,
+            serial_number: SerialNumber::from(1_u8),
+            signature: algorithm.clone(),
+            issuer: Name::default(),
+            validity: Validity::from_now(Duration::from_secs(600)).unwrap(),
+            subject: Name::default(),
+            subject_public_key_info: SubjectPublicKeyInfoOwned::from_der(spki).unwrap(),
+            issuer_unique_id: None,
+            subject_unique_id: None,
+            extensions: sct.then(|| vec![list]),
+        };
+        let signature = BitString::from_bytes(&[0]).unwrap();
+        pem("CERTIFICATE", &Certificate { tbs_certificate, signature_algorithm: algorithm, signature }.to_der().unwrap())
+    }
+
+    fn root() -> String {
+        let capture = include_str!("../../../testdata/wire/fulcio2-response.http");
+        let json: Value = serde_json::from_str(&capture[capture.find('{').unwrap()..]).unwrap();
+        json["signedCertificateEmbeddedSct"]["chain"]["certificates"][1].as_str().unwrap().to_owned()
+    }
+
+    fn embedded(certificates: &[String]) -> Reply {
+        Reply::json(200, &json!({"signedCertificateEmbeddedSct": {"chain": {"certificates": certificates}}}))
+    }
+
+    /// The key that a request of either version is about.
+    fn requested_key(seen: &Seen) -> Vec<u8> {
+        let body = seen.json();
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let decoded = |value: &Value| text(value).map(|t| String::from_utf8(encoding::decode(t).unwrap()).unwrap());
+        let key = text(&body["publicKeyRequest"]["publicKey"]["content"]).or_else(|| decoded(&body["publicKey"]["content"]));
+        match key {
+            Some(key) => encoding::pem_one(&key, "PUBLIC KEY").unwrap(),
+            None => {
+                let request = decoded(&body["certificateSigningRequest"]).unwrap();
+                let der = encoding::pem_one(&request, "CERTIFICATE REQUEST").unwrap();
+                x509_cert::request::CertReq::from_der(&der).unwrap().info.public_key.to_der().unwrap()
+            }
+        }
+    }
+
+    fn verifies(seen: &Seen, claim: &str) -> bool {
+        use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
+        let body = seen.json();
+        let proof = body["publicKeyRequest"]["proofOfPossession"].as_str().or_else(|| body["signedEmailAddress"].as_str());
+        let proof = encoding::decode(proof.unwrap()).unwrap();
+        let spki = SubjectPublicKeyInfoOwned::from_der(&requested_key(seen)).unwrap();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, spki.subject_public_key.raw_bytes());
+        key.verify(claim.as_bytes(), &proof).is_ok()
+    }
+
+    async fn certify(server: &Server, token: &IdentityToken) -> Result<IssuedCertificate, FulcioError> {
+        Fulcio::new(impatient(), &server.url).certify(token, &EphemeralKey::generate().unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn a_certificate_for_our_key_is_taken() {
+        for (token, claim) in [(person(), "a@b.example"), (workload(), "repo:x")] {
+            let server = Server::start(|seen| embedded(&[certificate(&requested_key(seen), true), root()])).await;
+            let issued = certify(&server, &token).await.unwrap();
+            assert_eq!(issued.chain_der().len(), 2);
+            assert_eq!(issued.leaf_pem(), pem("CERTIFICATE", issued.leaf_der()));
+            assert_eq!(encoding::pem_one(&issued.issuers_pem(), "CERTIFICATE").unwrap(), issued.chain_der()[1]);
+            let seen = &server.seen()[0];
+            assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/api/v2/signingCert"));
+            assert_eq!(seen.header("authorization"), Some(format!("Bearer {}", token.as_str()).as_str()));
+            assert!(verifies(seen, claim) && !verifies(seen, "other"));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_old_authority_is_asked_in_its_own_way() {
+        let server = Server::start(|seen| match seen.path.as_str() {
+            "/api/v1/signingCert" => Reply::new(201, certificate(&requested_key(seen), true) + &root()),
+            _ => Reply::new(404, ""),
+        })
+        .await;
+        assert_eq!(certify(&server, &person()).await.unwrap().chain_der().len(), 2);
+        assert!(verifies(&server.seen()[1], "a@b.example"));
+    }
+
+    #[tokio::test]
+    async fn an_authority_that_wants_another_claim_gets_a_certificate_request() {
+        let refuse =
+            || Reply::json(400, &json!({"code": 3, "message": "The signature supplied in the request could not be verified"}));
+        let answer = move |seen: &Seen| match seen.json().get("certificateSigningRequest") {
+            Some(_) => embedded(&[certificate(&requested_key(seen), true)]),
+            None => refuse(),
+        };
+        let server = Server::start(answer).await;
+        certify(&server, &person()).await.unwrap();
+        assert_eq!(server.calls(), ["POST /api/v2/signingCert"; 2]);
+        // Where the token has one claim only, there is nothing else to try.
+        let server = Server::start(answer).await;
+        let error = certify(&server, &workload()).await.unwrap_err();
+        assert!(
+            matches!(&error, FulcioError::Refused { status: 400, message, .. } if message.contains("could not be verified")),
+            "{error}"
+        );
+        assert_eq!(server.calls().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn another_key_and_a_missing_timestamp_are_refused() {
+        let server = Server::start(|_| embedded(&[certificate(EphemeralKey::generate().unwrap().public_key_der(), true)])).await;
+        assert!(matches!(certify(&server, &person()).await, Err(FulcioError::WrongKey { .. })));
+        let server = Server::start(|seen| embedded(&[certificate(&requested_key(seen), false)])).await;
+        assert!(matches!(certify(&server, &person()).await, Err(FulcioError::NoSct { .. })));
+        let detached = json!({"signedCertificateDetachedSct": {"chain": {"certificates": []}, "signedCertificateTimestamp": ""}});
+        let server = Server::start(move |_| Reply::json(200, &detached)).await;
+        assert!(matches!(certify(&server, &person()).await, Err(FulcioError::NoSct { .. })));
+        // A real answer, to somebody else.
+        let capture = include_str!("../../../testdata/wire/fulcio2-response.http");
+        let body = capture[capture.find('{').unwrap()..].to_owned();
+        let server = Server::start(move |_| Reply::new(200, body.clone())).await;
+        assert!(matches!(certify(&server, &person()).await, Err(FulcioError::WrongKey { .. })));
+    }
+
+    #[tokio::test]
+    async fn refusals_and_faults_are_told_apart() {
+        let words = json!({"code": 3, "message": "There was an error processing the identity token"});
+        for status in [400, 401, 403] {
+            let words = words.clone();
+            let server = Server::start(move |_| Reply::json(status, &words)).await;
+            let error = certify(&server, &person()).await.unwrap_err();
+            let FulcioError::Refused { status: seen, message, .. } = &error else { panic!("{error}") };
+            assert_eq!((*seen, message.as_str()), (status, "There was an error processing the identity token"));
+        }
+        for (status, kind) in [(404, Kind::NotFound), (429, Kind::RateLimited { retry_after: None }), (500, Kind::Unavailable)] {
+            let server = Server::start(move |_| Reply::new(status, "")).await;
+            let error = certify(&server, &person()).await.unwrap_err();
+            assert!(matches!(&error, FulcioError::Http(http) if http.kind == kind), "{error}");
+        }
+        let server = Server::start(|_| Reply::new(200, "").after(Duration::from_secs(600))).await;
+        let error = Fulcio::new(hasty(), &server.url).certify(&person(), &EphemeralKey::generate().unwrap()).await.unwrap_err();
+        assert!(matches!(&error, FulcioError::Http(http) if http.kind == Kind::Timeout), "{error}");
+        let error = Fulcio::new(Client::disabled(), &server.url)
+            .certify(&person(), &EphemeralKey::generate().unwrap())
+            .await
+            .unwrap_err();
+        assert!(matches!(&error, FulcioError::Http(http) if http.kind == Kind::Disabled), "{error}");
+    }
+
+    #[tokio::test]
+    async fn broken_answers_are_refused() {
+        let many = embedded(&vec![root(); limits::CHAIN + 1]);
+        for reply in [
+            Reply::new(200, "<html>"),
+            Reply::json(200, &json!({})),
+            embedded(&[]),
+            embedded(&["no PEM".to_owned()]),
+            embedded(&[pem("CERTIFICATE", b"no DER")]),
+            many,
+        ] {
+            let server = Server::start(move |_| reply.clone()).await;
+            let error = certify(&server, &person()).await.unwrap_err();
+            assert!(matches!(error, FulcioError::Malformed { .. }), "{error}");
+        }
+        let server = Server::start(|_| Reply::new(200, vec![b' '; 1 << 20])).await;
+        let error = certify(&server, &person()).await.unwrap_err();
+        assert!(matches!(&error, FulcioError::Http(http) if matches!(http.kind, Kind::TooLarge { .. })), "{error}");
+    }
+}

@@ -162,3 +162,11 @@ pub(crate) fn persistent() -> Client {
     config.retry = Retry { attempts: 3, budget: Duration::from_secs(60), base: Duration::from_millis(1) };
     Client::new(config)
 }
+
+/// A client that tries once and does not wait for a silent server.
+pub(crate) fn hasty() -> Client {
+    let mut config = Config::default();
+    config.retry = Retry::NEVER;
+    config.read_timeout = Duration::from_millis(50);
+    Client::new(config)
+}

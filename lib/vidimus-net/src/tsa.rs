@@ -255,4 +255,36 @@ mod tests {
         let empty = Reply { status: StatusInfo { status: 0, text: None, failure: None }, token: None };
         assert!(matches!(captured().check(&empty.to_der().unwrap()), Err(ReplyError::Malformed(_))));
     }
+
+    #[tokio::test]
+    async fn an_authority_is_asked_over_http() {
+        use crate::{
+            http::Kind,
+            testing::{Reply, Server, hasty, impatient},
+        };
+        // A captured answer is an answer to another nonce.
+        let server = Server::start(|_| Reply::new(200, REPLY).with("content-type", "application/timestamp-reply")).await;
+        let url = server.url.join("api/v1/timestamp").unwrap();
+        let error = timestamp(&impatient(), &url, b"signature").await.unwrap_err();
+        assert!(matches!(error, TsaError::Reply { source: ReplyError::Imprint { .. }, .. }), "{error}");
+        let seen = &server.seen()[0];
+        assert_eq!((seen.path.as_str(), seen.header("content-type")), ("/api/v1/timestamp", Some("application/timestamp-query")));
+        let sent = TimeStampReq::from_der(&seen.body).unwrap();
+        assert_eq!(sent.message_imprint.hashed_message.as_bytes(), sha256(b"signature"));
+        for (reply, kind) in [
+            (Reply::new(400, "Weak hash algorithm in timestamp request"), Kind::Status(400)),
+            (Reply::new(401, ""), Kind::Denied),
+            (Reply::new(429, ""), Kind::RateLimited { retry_after: None }),
+            (Reply::new(500, ""), Kind::Unavailable),
+            (Reply::new(200, vec![0; 1 << 20]), Kind::TooLarge { limit: LIMIT }),
+            (Reply::new(200, REPLY).after(Duration::from_secs(600)), Kind::Timeout),
+        ] {
+            let server = Server::start(move |_| reply.clone()).await;
+            let error = timestamp(&hasty(), &server.url, b"signature").await.unwrap_err();
+            assert!(matches!(&error, TsaError::Http(http) if http.kind == kind), "{error}");
+        }
+        let error = timestamp(&Client::disabled(), &url, b"signature").await.unwrap_err();
+        assert!(matches!(&error, TsaError::Http(http) if http.kind == Kind::Disabled), "{error}");
+        assert_eq!(server.seen().len(), 1);
+    }
 }

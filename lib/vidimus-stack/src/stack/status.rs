@@ -1,6 +1,6 @@
 //! `stack status`: what a stack serves, how much it holds, and when what expires.
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -42,12 +42,24 @@ impl Service {
     }
 }
 
-/// Looks at the stack in `dir`, running or not.
+/// How long a running stack may take to tell: it counts its registry's files.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// Looks at the stack in `dir`. A running one is asked; of one that is not running, only what `stack.json` says is known.
 pub async fn status(dir: &Path) -> Result<Status, StackError> {
     let record = StackDir::read(dir)?;
-    let pid = StackDir::holder(dir)?;
-    let started = pid.map(|_| record.started);
-    Ok(Status { origin: record.origin, pid, started, version: record.version, services: Vec::new() })
+    match StackDir::holder(dir)? {
+        Some(_) => ask(&record.origin).await,
+        None => Ok(Status { origin: record.origin, pid: None, started: None, version: record.version, services: Vec::new() }),
+    }
+}
+
+async fn ask(origin: &str) -> Result<Status, StackError> {
+    let failed = |error: reqwest::Error| StackError::Service { service: "status", why: error.to_string() };
+    // A proxy has no business between a stack and its own machine.
+    let client = reqwest::Client::builder().no_proxy().timeout(ANSWER).build().map_err(failed)?;
+    let answer = client.get(format!("{origin}/status.json")).send().await.map_err(failed)?;
+    answer.error_for_status().map_err(failed)?.json().await.map_err(failed)
 }
 
 impl fmt::Display for Status {

@@ -23,7 +23,10 @@ use crate::{
     oidc::key::TokenKey,
     pki::hierarchy::Hierarchy,
     registry::{self, Registry},
-    rekor::v2::{self, RekorV2},
+    rekor::{
+        v1::{self, RekorV1},
+        v2::{self, RekorV2},
+    },
     storage::{Directory, Memory, Storage, Subdirectory},
     trust::{AuthorityChain, LogKey, Material, json_file},
     tsa::{self, Tsa},
@@ -50,6 +53,7 @@ pub(super) struct Services {
     started: Timestamp,
     registry: Arc<Registry>,
     tuf: Arc<tuf::Repository>,
+    rekor_v1: RekorV1,
     rekor_v2: RekorV2,
     ct: CtLog,
     tsa: Arc<Tsa>,
@@ -72,7 +76,7 @@ impl Services {
         let hierarchy = Hierarchy::open(&keys.join("fulcio"), &fulcio::PLAN, clock.now()).map_err(failed("fulcio"))?;
         let ct = open_ct(&storage, &base.host, &hierarchy, &clock)?;
         let rekor_v2 = open_rekor_v2(&storage, &base.host)?;
-        let rekor_v1_key = key(&storage, "rekor-v1", KeyKind::EcdsaP256)?;
+        let rekor_v1 = open_rekor_v1(&storage, &base.host, &clock)?;
         let registry = Registry::open(&base.root.join("registry"), base.durable).map_err(failed("registry"))?;
         let token_key = token_key.join().map_err(|_| failed("oidc")("making the key failed"))?.map_err(failed("oidc"))?;
         let tokens = TokenVerifier::new(&base.origin, Arc::new(token_key), fulcio_config(&base, config)?, clock.clone());
@@ -82,14 +86,14 @@ impl Services {
             fulcio: AuthorityChain::new(fulcio.chain(), fulcio.validity().0),
             tsa: AuthorityChain::new(tsa.chain(), tsa.validity().0),
             ct: LogKey::p256(ct.public_key()),
-            rekor_v1: LogKey::p256(&keys::public_key(&rekor_v1_key, KeyKind::EcdsaP256).map_err(failed("rekor v1"))?),
+            rekor_v1: LogKey::p256(rekor_v1.public_key()),
             rekor_v2: LogKey::ed25519(rekor_v2.public_key(), rekor_v2.log_id()),
         };
         let tuf = open_tuf(&base, &storage, &material, clock.now())?;
         write_public(&base, &material, &tuf)?;
         let started = clock.now();
         let (registry, tuf, tsa, fulcio) = (Arc::new(registry), Arc::new(tuf), Arc::new(tsa), Arc::new(fulcio));
-        Ok(Self { base, started, registry, tuf, rekor_v2, ct, tsa, fulcio })
+        Ok(Self { base, started, registry, tuf, rekor_v1, rekor_v2, ct, tsa, fulcio })
     }
 
     /// All routes.
@@ -101,6 +105,7 @@ impl Services {
             .merge(fulcio::router(self.fulcio.clone()))
             .merge(tsa::router(self.tsa.clone()))
             .nest("/ctlog", ct::router(self.ct.clone()))
+            .merge(v1::router(self.rekor_v1.clone()))
             .merge(v2::router(self.rekor_v2.clone()))
             .merge(tuf::router(self.tuf.clone()))
             .merge(registry::router(self.registry.clone(), access))
@@ -116,7 +121,7 @@ impl Services {
 
     /// Stops the logs once they have written what they accepted.
     pub(super) async fn close(&self) {
-        tokio::join!(self.rekor_v2.close(), self.ct.close());
+        tokio::join!(self.rekor_v1.close(), self.rekor_v2.close(), self.ct.close());
     }
 
     /// What everything holds, and when what expires.
@@ -131,6 +136,7 @@ impl Services {
         let services = vec![
             Service::new("fulcio", origin, "certificate authority", Some(self.fulcio.validity().1)),
             Service::new("ct log", &format!("{origin}/ctlog"), &entries(&self.ct.status()), None),
+            Service::new("rekor v1", origin, &entries(&self.rekor_v1.status()), None),
             Service::new("rekor v2", origin, &entries(&self.rekor_v2.status()), None),
             Service::new("tsa", &format!("{origin}/api/v1/timestamp"), "timestamp authority", Some(self.tsa.validity().1)),
             Service::new("tuf", &format!("{origin}/tuf"), &versions.join(", "), tuf.iter().map(|(_, _, expires)| *expires).min()),
@@ -180,6 +186,11 @@ fn open_ct(storage: &Arc<dyn Storage>, host: &str, authority: &Hierarchy, clock:
     let options = CtOptions { origin: format!("{host}/ctlog"), roots: root.into_iter().collect(), clock: clock.clone() };
     let key = key(storage, "ct", KeyKind::EcdsaP256)?;
     CtLog::open(subdirectory(storage, "ct"), &key, options).map_err(failed("ct log"))
+}
+
+fn open_rekor_v1(storage: &Arc<dyn Storage>, host: &str, clock: &Clock) -> Result<RekorV1, StackError> {
+    let key = key(storage, "rekor-v1", KeyKind::EcdsaP256)?;
+    RekorV1::open(subdirectory(storage, "rekor-v1"), &key, host, clock.clone()).map_err(failed("rekor v1"))
 }
 
 fn open_rekor_v2(storage: &Arc<dyn Storage>, host: &str) -> Result<RekorV2, StackError> {

@@ -1,8 +1,10 @@
 //! Whole stacks, spoken to over HTTP.
 
+mod durability;
 mod life;
 mod registry;
 mod server;
+mod wire;
 
 use vidimus_stack::stack::{Running, Stack, StackConfig};
 

@@ -14,6 +14,8 @@ mod routes;
 pub mod template;
 mod uri;
 
+pub(crate) use uri::is_email;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,12 +40,18 @@ use principal::{Principal, PrincipalError};
 pub(crate) const PLAN: Plan =
     Plan { organization: "vidimus stack", names: &["vidimus stack intermediate", "vidimus stack root"], purpose: CODE_SIGNING };
 
-/// A certificate authority.
+/// The keys and certificates of the authority, opened before the log that accepts only its root.
 #[derive(Debug)]
-pub struct Fulcio {
+pub struct Authority {
     leaves: LeafIssuer,
     chain: Chain,
     valid: (Timestamp, Timestamp),
+}
+
+/// A certificate authority.
+#[derive(Debug)]
+pub struct Fulcio {
+    authority: Authority,
     tokens: Arc<TokenVerifier>,
     log: Arc<dyn CtSubmit>,
     clock: Clock,
@@ -102,12 +110,12 @@ pub enum IssueRefusal {
     Internal(#[source] LeafError),
 }
 
-impl Fulcio {
+impl Authority {
     /// Opens the authority whose keys are in `keys`/`fulcio`, and makes them the first time.
-    pub fn open(keys: &Path, tokens: Arc<TokenVerifier>, log: Arc<dyn CtSubmit>, clock: Clock) -> Result<Self, OpenError> {
+    pub fn open(keys: &Path, clock: &Clock) -> Result<Self, OpenError> {
         let Hierarchy { key, signer, chain, not_after, not_before } = Hierarchy::open(&keys.join("fulcio"), &PLAN, clock.now())?;
         let leaves = LeafIssuer::new(key, &signer, &chain)?;
-        Ok(Self { leaves, chain, valid: (not_before, not_after), tokens, log, clock })
+        Ok(Self { leaves, chain, valid: (not_before, not_after) })
     }
 
     /// Intermediate and root.
@@ -118,6 +126,23 @@ impl Fulcio {
     /// From when to when both certificates are valid.
     pub fn validity(&self) -> (Timestamp, Timestamp) {
         self.valid
+    }
+}
+
+impl Fulcio {
+    /// Serves an authority: tokens are verified by `tokens`, certificates logged in `log`.
+    pub fn new(authority: Authority, tokens: Arc<TokenVerifier>, log: Arc<dyn CtSubmit>, clock: Clock) -> Self {
+        Self { authority, tokens, log, clock }
+    }
+
+    /// Intermediate and root.
+    pub fn chain(&self) -> &Chain {
+        self.authority.chain()
+    }
+
+    /// From when to when both certificates are valid.
+    pub fn validity(&self) -> (Timestamp, Timestamp) {
+        self.authority.validity()
     }
 
     /// The trusted issuers.
@@ -149,7 +174,7 @@ impl Fulcio {
             Proof::Signature { key, signature } => RequestedKey::read(key)?.prove(&principal.challenges, signature)?,
             Proof::Request(request) => key::prove_by_request(request)?,
         };
-        let der = self.leaves.issue(&principal, &key, self.clock.now(), &*self.log).await.map_err(|e| match e {
+        let der = self.authority.leaves.issue(&principal, &key, self.clock.now(), &*self.log).await.map_err(|e| match e {
             LeafError::Claim(_) => IssueRefusal::Claim(e),
             LeafError::Log(e) => IssueRefusal::Log(e),
             LeafError::Issue(_) => IssueRefusal::Internal(e),

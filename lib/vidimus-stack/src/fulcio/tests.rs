@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use vidimus_core::fulcio::{Claims, Extension, Identity};
 use x509_cert::Certificate;
 
-use super::ct::{CtFuture, Precertificate, Sct};
+use super::ct::{CtFuture, Precertificate};
 use super::*;
+use crate::ct::Sct;
 use crate::jwt::IdToken;
 use crate::oidc::key::TokenKey;
 use crate::testing::{Answer, call};
@@ -33,7 +34,8 @@ impl CtSubmit for TestLog {
                 return Err(CtError("full disk".into()));
             }
             self.seen.lock().unwrap().push(precertificate);
-            Ok(Sct { log_id: [9; 32], timestamp: 1_795_294_752_720, extensions: vec![], signature: vec![7; 70] })
+            let signature = [&[4, 3, 0, 70][..], &[7; 70]].concat();
+            Ok(Sct { log_id: [9; 32], timestamp: 1_795_294_752_720, signature })
         })
     }
 }
@@ -59,7 +61,8 @@ impl Bench {
         config.insert(config::IssuerConfig::email(ISSUER, "sigstore"));
         let tokens = Arc::new(TokenVerifier::new(ISSUER, key.clone(), config, Clock::fixed(now)));
         let log = Arc::new(log);
-        let fulcio = Arc::new(Fulcio::open(dir.path(), tokens, log.clone(), Clock::fixed(now)).unwrap());
+        let authority = Authority::open(dir.path(), &Clock::fixed(now)).unwrap();
+        let fulcio = Arc::new(Fulcio::new(authority, tokens, log.clone(), Clock::fixed(now)));
         Self { fulcio, log, key, now, _dir: dir }
     }
 
@@ -158,7 +161,7 @@ async fn golden_certificates() {
         let signer = Signer::new();
         let key = RequestedKey::read(signer.pem().as_bytes()).unwrap();
         let proven = key.prove(&principal.challenges, &signer.sign(token.subject())).unwrap();
-        let der = bench.fulcio.leaves.issue(&principal, &proven, bench.now, &*bench.log).await.unwrap();
+        let der = bench.fulcio.authority.leaves.issue(&principal, &proven, bench.now, &*bench.log).await.unwrap();
         let certificate = Certificate::from_der(&der).unwrap();
         assert_eq!(shape(&certificate), shape(&expected), "{name}");
         let (ours, theirs) = (&certificate.tbs_certificate, &expected.tbs_certificate);
@@ -178,7 +181,7 @@ async fn the_log_sees_the_same_certificate() {
     let issued = bench.fulcio.issue(&bench.token(), proof).await.unwrap();
     let seen = bench.log.seen.lock().unwrap().pop().unwrap();
     let mut certificate = Certificate::from_der(&issued.der).unwrap();
-    let mut precertificate = Certificate::from_der(&seen.certificate).unwrap();
+    let mut precertificate = Certificate::from_der(&seen.chain[0]).unwrap();
     let sct = certificate.tbs_certificate.extensions.as_mut().unwrap().pop().unwrap();
     let poison = precertificate.tbs_certificate.extensions.as_mut().unwrap().pop().unwrap();
     assert_eq!(certificate.tbs_certificate, precertificate.tbs_certificate);
@@ -190,7 +193,7 @@ async fn the_log_sees_the_same_certificate() {
     // OCTET STRING 119+, list of 117+, SCT of 115+: lengths of RFC 6962 §3.3, then version 1 and the log's id.
     let value = sct.extn_value.as_bytes();
     assert_eq!(value[..8], [0x04, 0x79, 0x00, 0x77, 0x00, 0x75, 0x00, 0x09]);
-    assert_eq!(seen.chain.len(), 2);
+    assert_eq!(seen.chain.len(), 3);
 }
 
 #[tokio::test]

@@ -82,7 +82,7 @@ pub(super) fn is_trust_domain(name: &str) -> bool {
 }
 
 /// RFC 5321 addresses without quoting or address literals, in ASCII, which is all that an `rfc822Name` can hold.
-pub(super) fn is_email(text: &str) -> bool {
+pub(crate) fn is_email(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let atom = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+/=?^_`{|}~-".contains(&b));
     let label = |s: &str| {

@@ -112,7 +112,7 @@ fn create(dir: &Path, plan: &Plan, now: Timestamp) -> Result<(), OpenError> {
     for (index, key) in keys.iter().enumerate() {
         let certificate = certificate(plan, &keys, index, now)?;
         let (key_file, certificate_file) = files(fresh.path(), plan, index);
-        secret_file::replace(&key_file, key.to_pem()?.as_bytes())?;
+        secret_file::replace(&key_file, key.to_pem().as_bytes())?;
         secret_file::replace(&certificate_file, encoding::pem("CERTIFICATE", &certificate.to_der()?).as_bytes())?;
     }
     fs::rename(fresh.keep(), dir).and_then(|()| secret_file::sync_dir(parent)).map_err(SecretFileError::io(dir))?;

@@ -37,7 +37,7 @@ use key::RequestedKey;
 use leaf::LeafIssuer;
 use principal::{Principal, PrincipalError};
 
-pub(crate) const PLAN: Plan =
+const PLAN: Plan =
     Plan { organization: "vidimus stack", names: &["vidimus stack intermediate", "vidimus stack root"], purpose: CODE_SIGNING };
 
 /// The keys and certificates of the authority, opened before the log that accepts only its root.

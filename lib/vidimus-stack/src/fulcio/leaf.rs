@@ -22,7 +22,6 @@ use x509_cert::{Certificate, TbsCertificate};
 use super::ct::{CtError, CtSubmit, Precertificate};
 use super::key::ProvenKey;
 use super::principal::Principal;
-use crate::ct::encode_sct_list;
 use crate::pki::Chain;
 use crate::pki::certificate::{
     CODE_SIGNING, IssueError, authority_key_identifier, extension, key_identifier, serial_number, time,
@@ -96,10 +95,14 @@ impl LeafIssuer {
         log: &dyn CtSubmit,
     ) -> Result<Vec<u8>, LeafError> {
         let mut tbs = self.tbs(principal, key, now)?;
-        let mut chain = vec![self.sign(&with_last(&mut tbs, POISON, true, Null.to_der()?)?)?];
-        chain.extend_from_slice(&self.chain);
-        let sct = log.submit(Precertificate { tbs: tbs.to_der()?, issuer_key_hash: self.key_hash, chain }).await?;
-        let list = encode_sct_list(&[sct]);
+        let submission = Precertificate {
+            tbs: tbs.to_der()?,
+            issuer_key_hash: self.key_hash,
+            certificate: self.sign(&with_last(&mut tbs, POISON, true, Null.to_der()?)?)?,
+            chain: self.chain.clone(),
+        };
+        let sct = log.submit(submission).await?;
+        let list = sct.to_list().map_err(|e| CtError(format!("its timestamp has no encoding: {e}")))?;
         // RFC 6962 §3.3: an OCTET STRING within the extension's own.
         Ok(self.sign(&with_last(&mut tbs, TIMESTAMPS, false, OctetString::new(list)?.to_der()?)?)?)
     }

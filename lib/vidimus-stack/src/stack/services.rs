@@ -13,15 +13,11 @@ use crate::{
     clock::Clock,
     ct::{self, CtLog, CtOptions},
     files::Tree,
-    fulcio::{
-        self, Fulcio,
-        config::{FulcioConfig, IssuerConfig},
-    },
-    jwt::TokenVerifier,
+    identity::{Identity, IdentityKeys},
     keys::{self, KeyKind},
     log::LogStatus,
-    oidc::key::TokenKey,
-    pki::hierarchy::Hierarchy,
+    oidc,
+    pki::Chain,
     registry::{self, Registry},
     rekor::{
         v1::{self, RekorV1},
@@ -29,7 +25,6 @@ use crate::{
     },
     storage::{Directory, Memory, Storage, Subdirectory},
     trust::{AuthorityChain, LogKey, Material, json_file},
-    tsa::{self, Tsa},
     tuf,
 };
 
@@ -56,8 +51,7 @@ pub(super) struct Services {
     rekor_v1: RekorV1,
     rekor_v2: RekorV2,
     ct: CtLog,
-    tsa: Arc<Tsa>,
-    fulcio: Arc<Fulcio>,
+    identity: Identity,
 }
 
 impl Services {
@@ -65,22 +59,17 @@ impl Services {
     pub(super) fn open(base: Base, config: &StackConfig) -> Result<Self, StackError> {
         let clock = Clock::system();
         let keys = base.root.join("keys");
-        // RSA takes longer than everything else together.
-        let token_key = std::thread::spawn({
-            let keys = keys.clone();
-            move || TokenKey::open(&keys)
-        });
         let storage = storage(&base)?;
-        let tsa = Tsa::open(&keys, clock.clone()).map_err(failed("timestamp authority"))?;
         // The authorities first: their certificates date the trust root, and nothing may be logged before that date.
-        let hierarchy = Hierarchy::open(&keys.join("fulcio"), &fulcio::PLAN, clock.now()).map_err(failed("fulcio"))?;
-        let ct = open_ct(&storage, &base.host, &hierarchy, &clock)?;
+        let keys = IdentityKeys::open(&keys, clock.clone()).map_err(failed("identity"))?;
+        let ct = open_ct(&storage, &base.host, keys.fulcio_chain(), &clock)?;
         let rekor_v2 = open_rekor_v2(&storage, &base.host)?;
         let rekor_v1 = open_rekor_v1(&storage, &base.host, &clock)?;
         let registry = Registry::open(&base.root.join("registry"), base.durable).map_err(failed("registry"))?;
-        let token_key = token_key.join().map_err(|_| failed("oidc")("making the key failed"))?.map_err(failed("oidc"))?;
-        let tokens = TokenVerifier::new(&base.origin, Arc::new(token_key), fulcio_config(&base, config)?, clock.clone());
-        let fulcio = Fulcio::open(&keys, Arc::new(tokens), Arc::new(ct.clone()), clock.clone()).map_err(failed("fulcio"))?;
+        let fulcio_config = fulcio_config(config)?;
+        let identity =
+            Identity::new(keys, &base.origin, Arc::new(ct.clone()), fulcio_config.as_deref()).map_err(failed("identity"))?;
+        let (fulcio, tsa) = (&identity.fulcio, &identity.tsa);
         let material = Material {
             origin: base.origin.clone(),
             fulcio: AuthorityChain::new(fulcio.chain(), fulcio.validity().0),
@@ -92,8 +81,8 @@ impl Services {
         let tuf = open_tuf(&base, &storage, &material, clock.now())?;
         write_public(&base, &material, &tuf)?;
         let started = clock.now();
-        let (registry, tuf, tsa, fulcio) = (Arc::new(registry), Arc::new(tuf), Arc::new(tsa), Arc::new(fulcio));
-        Ok(Self { base, started, registry, tuf, rekor_v1, rekor_v2, ct, tsa, fulcio })
+        let (registry, tuf) = (Arc::new(registry), Arc::new(tuf));
+        Ok(Self { base, started, registry, tuf, rekor_v1, rekor_v2, ct, identity })
     }
 
     /// All routes.
@@ -102,8 +91,7 @@ impl Services {
             .route("/healthz", get(async || Json(serde_json::json!({"status": "SERVING"}))))
             .route("/status.json", get(status))
             .with_state(Arc::clone(self))
-            .merge(fulcio::router(self.fulcio.clone()))
-            .merge(tsa::router(self.tsa.clone()))
+            .merge(self.identity.router())
             .nest("/ctlog", ct::router(self.ct.clone()))
             .merge(v1::router(self.rekor_v1.clone()))
             .merge(v2::router(self.rekor_v2.clone()))
@@ -134,11 +122,16 @@ impl Services {
         let tuf = self.tuf.expiries();
         let versions: Vec<_> = tuf.iter().map(|(role, version, _)| format!("{} {version}", role.name())).collect();
         let services = vec![
-            Service::new("fulcio", origin, "certificate authority", Some(self.fulcio.validity().1)),
+            Service::new("fulcio", origin, "certificate authority", Some(self.identity.fulcio.validity().1)),
             Service::new("ct log", &format!("{origin}/ctlog"), &entries(&self.ct.status()), None),
             Service::new("rekor v1", origin, &entries(&self.rekor_v1.status()), None),
             Service::new("rekor v2", origin, &entries(&self.rekor_v2.status()), None),
-            Service::new("tsa", &format!("{origin}/api/v1/timestamp"), "timestamp authority", Some(self.tsa.validity().1)),
+            Service::new(
+                "tsa",
+                &format!("{origin}/api/v1/timestamp"),
+                "timestamp authority",
+                Some(self.identity.tsa.validity().1),
+            ),
             Service::new("tuf", &format!("{origin}/tuf"), &versions.join(", "), tuf.iter().map(|(_, _, expires)| *expires).min()),
             Service::new("registry", &format!("{origin}/v2/"), &counts, None),
         ];
@@ -181,8 +174,8 @@ fn subdirectory(storage: &Arc<dyn Storage>, name: &str) -> Arc<dyn Storage> {
     Arc::new(Subdirectory::new(Arc::clone(storage), name))
 }
 
-fn open_ct(storage: &Arc<dyn Storage>, host: &str, authority: &Hierarchy, clock: &Clock) -> Result<CtLog, StackError> {
-    let root = authority.chain.certificates().last().map(|root| root.der.clone());
+fn open_ct(storage: &Arc<dyn Storage>, host: &str, authority: &Chain, clock: &Clock) -> Result<CtLog, StackError> {
+    let root = authority.certificates().last().map(|root| root.der.clone());
     let options = CtOptions { origin: format!("{host}/ctlog"), roots: root.into_iter().collect(), clock: clock.clone() };
     let key = key(storage, "ct", KeyKind::EcdsaP256)?;
     CtLog::open(subdirectory(storage, "ct"), &key, options).map_err(failed("ct log"))
@@ -198,17 +191,9 @@ fn open_rekor_v2(storage: &Arc<dyn Storage>, host: &str) -> Result<RekorV2, Stac
     RekorV2::open(subdirectory(storage, "rekor-v2"), &key, host).map_err(failed("rekor v2"))
 }
 
-fn fulcio_config(base: &Base, config: &StackConfig) -> Result<FulcioConfig, StackError> {
-    let mut fulcio = match &config.fulcio_config {
-        None => FulcioConfig::built_in(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|source| StackError::File { path: path.clone(), source })?;
-            FulcioConfig::parse(&text)
-        }
-    }
-    .map_err(failed("fulcio"))?;
-    fulcio.insert(IssuerConfig::email(&base.origin, super::env::CLIENT_ID));
-    Ok(fulcio)
+fn fulcio_config(config: &StackConfig) -> Result<Option<String>, StackError> {
+    let read = |path: &PathBuf| std::fs::read_to_string(path).map_err(|source| StackError::File { path: path.clone(), source });
+    config.fulcio_config.as_ref().map(read).transpose()
 }
 
 fn open_tuf(base: &Base, storage: &Arc<dyn Storage>, material: &Material, now: Timestamp) -> Result<tuf::Repository, StackError> {
@@ -268,9 +253,5 @@ pub(super) fn public_files(dir: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>
 
 /// A token of the stack's own issuer.
 pub(super) fn token(dir: &Path, origin: &str, email: &str) -> Result<String, StackError> {
-    let key = TokenKey::read(&dir.join("keys")).map_err(failed("oidc"))?;
-    let now = Timestamp::now().as_second();
-    let claims = serde_json::json!({"iss": origin, "sub": email, "aud": super::env::CLIENT_ID, "iat": now, "exp": now + 3600,
-        "email": email, "email_verified": true});
-    key.sign(&claims).map_err(failed("oidc"))
+    oidc::owner_token(&dir.join("keys"), origin, email, Timestamp::now()).map_err(failed("oidc"))
 }

@@ -243,7 +243,7 @@ fn algorithm_of(spki: &SubjectPublicKeyInfoRef<'_>) -> Result<KeyAlgorithm, Pars
                 other => Err(unsupported(&format_args!("the curve {other}"))),
             }
         }
-        rfc5912::RSA_ENCRYPTION => check_rsa_size(spki).map(|()| KeyAlgorithm::Rsa),
+        RSA_ENCRYPTION => check_rsa_size(spki).map(|()| KeyAlgorithm::Rsa),
         rfc8410::ID_ED_25519 => Ok(KeyAlgorithm::Ed25519),
         other => Err(unsupported(&format_args!("the key algorithm {other}"))),
     }

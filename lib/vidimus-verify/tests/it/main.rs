@@ -2,4 +2,6 @@
 
 mod bundles;
 mod common;
+mod mutation;
+mod oracle;
 mod refused;

@@ -29,7 +29,7 @@ pub struct Request {
     pub fulcio: Vec<String>,
     /// Rekor logs: `url=,public-key=,start-time=[,end-time=,origin=]`. The origin makes the id of an Ed25519 or RSA key (Rekor v2).
     pub rekor: Vec<String>,
-    /// Certificate Transparency logs, as `rekor`. An origin is accepted, as cosign does, and means nothing.
+    /// Certificate Transparency logs, as `rekor`.
     pub ctfe: Vec<String>,
     /// Timestamp authorities, as `fulcio`, the chain starting with the certificate that signs.
     pub tsa: Vec<String>,
@@ -160,7 +160,7 @@ fn log(flag: &'static str, text: &str) -> Result<TransparencyLog, SpecError> {
     let spec = Spec::parse(flag, text, LOG_KEYS)?;
     let base_url = spec.required("url")?.to_owned();
     let key = spec.file("public-key", key)?;
-    let origin = spec.optional("origin").filter(|_| flag == "--rekor");
+    let origin = spec.optional("origin");
     Ok(TransparencyLog {
         base_url,
         hash_algorithm: "SHA2_256".to_owned(),

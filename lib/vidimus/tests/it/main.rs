@@ -1,0 +1,5 @@
+//! The library beside the real tools.
+
+mod create;
+mod log;
+mod peers;

@@ -1,0 +1,48 @@
+//! The real tools that some tests are judged by, as `scripts/peers` installs them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+/// A tool with a home directory of its own.
+pub(crate) struct Peer {
+    program: PathBuf,
+    home: TempDir,
+}
+
+impl Peer {
+    /// The tool, if it is installed. Where it must be (`VIDIMUS_REQUIRE_PEERS=1`), its absence fails the test.
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        let program = std::env::var_os("VIDIMUS_PEERS").map(|dir| Path::new(&dir).join("bin").join(name));
+        match program.filter(|program| program.exists()) {
+            Some(program) => Some(Self { program, home: tempfile::tempdir().unwrap() }),
+            None if std::env::var_os("VIDIMUS_REQUIRE_PEERS").is_some_and(|v| v == "1") => panic!("{name} is not installed"),
+            None => None,
+        }
+    }
+
+    /// Runs it and gives its stdout, or its stderr if it fails.
+    pub(crate) fn run(&self, args: &[&str]) -> Result<Vec<u8>, String> {
+        let mut command = Command::new(&self.program);
+        // The keys that tests make have no password.
+        let output = command.args(args).env("HOME", self.home.path()).env("COSIGN_PASSWORD", "").output().unwrap();
+        match output.status.success() {
+            true => Ok(output.stdout),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
+    }
+
+    /// Runs it and reads its stdout as JSON.
+    pub(crate) fn json(&self, args: &[&str]) -> serde_json::Value {
+        let stdout = self.run(args).unwrap_or_else(|e| panic!("{args:?}: {e}"));
+        serde_json::from_slice(&stdout).unwrap_or_else(|e| panic!("{args:?}: {e}"))
+    }
+}
+
+/// A file of `testdata`.
+pub(crate) fn testdata(path: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata")).join(path)
+}

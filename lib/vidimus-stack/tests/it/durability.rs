@@ -47,7 +47,8 @@ impl Process {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let ready = lines.find_map(|line| line.ok().and_then(|line| line.split_once("ready ").map(|(_, origin)| origin.to_owned())));
+        let ready =
+            lines.find_map(|line| line.ok().and_then(|line| line.split_once("ready ").map(|(_, origin)| origin.to_owned())));
         // The pipe must stay read, or the child would block on it.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, origin: ready.expect("the stack gets ready") }
@@ -125,7 +126,13 @@ fn spawn_load(origin: &str, dir: &Path, promises: &Arc<Promises>) -> Vec<tokio::
     let token = stack::token(dir, EMAIL).unwrap();
     let mut tasks = Vec::new();
     for _ in 0..CLIENTS {
-        let load = || Load { client: Client::new(), origin: origin.to_owned(), token: token.clone(), promises: promises.clone(), key: Key::new() };
+        let load = || Load {
+            client: Client::new(),
+            origin: origin.to_owned(),
+            token: token.clone(),
+            promises: promises.clone(),
+            key: Key::new(),
+        };
         let (a, b, c, d) = (load(), load(), load(), load());
         tasks.push(tokio::spawn(async move { while a.rekor_v2().await.is_some() {} }));
         tasks.push(tokio::spawn(async move { while b.rekor_v1().await.is_some() {} }));

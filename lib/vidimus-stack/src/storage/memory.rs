@@ -140,7 +140,7 @@ impl Storage for Memory {
     fn sync(&self, paths: &[String]) -> Result<(), StorageError> {
         for path in paths {
             check_path("sync", path)?;
-            if !self.lock().get(path).is_some_and(|c| c.written.is_some()) {
+            if self.lock().get(path).is_none_or(|c| c.written.is_none()) {
                 return Err(StorageError { action: "sync", path: path.clone(), source: io::ErrorKind::NotFound.into() });
             }
             self.make_durable(path);

@@ -26,6 +26,9 @@ pub(super) enum ApiError {
     /// A parameter or member breaks the API's schema.
     #[error("{1}")]
     Schema(u16, String),
+    /// The body could not be received: too long, cut off.
+    #[error("{1}")]
+    Unreadable(StatusCode, String),
     /// The entry is in the log; its UUID.
     #[error("an equivalent entry already exists in the transparency log with UUID {0}")]
     Exists(String),
@@ -69,6 +72,7 @@ impl IntoResponse for ApiError {
         match &self {
             Self::Bad(message) => error_response(StatusCode::BAD_REQUEST, 400, message),
             Self::Schema(code, message) => error_response(StatusCode::UNPROCESSABLE_ENTITY, *code, message),
+            Self::Unreadable(status, message) => error_response(*status, status.as_u16(), message),
             Self::Exists(uuid) => {
                 let mut response = error_response(StatusCode::CONFLICT, 409, &self.to_string());
                 if let Ok(location) = format!("/api/v1/log/entries/{uuid}").parse() {

@@ -17,7 +17,7 @@ use vidimus_core::{
 };
 
 use super::{LogEntry, Proposal, RekorV1, error::ApiError, keys::PemVerifier, one_entry};
-use crate::{log::LogError, rekor::error_response};
+use crate::log::LogError;
 
 /// An attestation comes with its payload; the body of a message signature has under 8 KiB.
 const REQUEST_BYTES: usize = limits::BUNDLE_BYTES;
@@ -44,28 +44,16 @@ pub fn router(log: RekorV1) -> Router {
 
 type Body = Result<Bytes, BytesRejection>;
 
-fn bytes(body: Body) -> Result<Bytes, Response> {
-    body.map_err(|rejection| error_response(rejection.status(), rejection.status().as_u16(), &rejection.body_text()))
+fn received(body: Body) -> Result<Bytes, ApiError> {
+    body.map_err(|rejection| ApiError::Unreadable(rejection.status(), rejection.body_text()))
 }
 
-async fn create_entry(State(log): State<RekorV1>, body: Body) -> Response {
-    let body = match bytes(body) {
-        Ok(body) => body,
-        Err(response) => return response,
-    };
-    let created = match read_proposal(body).await {
-        Ok(proposal) => log.create(proposal).await,
-        Err(error) => Err(error),
-    };
-    match created {
-        Ok((uuid, answer)) => {
-            let location = format!("/api/v1/log/entries/{uuid}");
-            let headers =
-                [(header::CONTENT_TYPE, "application/json".to_owned()), (header::ETAG, uuid), (header::LOCATION, location)];
-            (StatusCode::CREATED, headers, answer).into_response()
-        }
-        Err(error) => error.into_response(),
-    }
+async fn create_entry(State(log): State<RekorV1>, body: Body) -> Result<Response, ApiError> {
+    let proposal = read_proposal(received(body)?).await?;
+    let (uuid, answer) = log.create(proposal).await?;
+    let location = format!("/api/v1/log/entries/{uuid}");
+    let headers = [(header::CONTENT_TYPE, "application/json".to_owned()), (header::ETAG, uuid), (header::LOCATION, location)];
+    Ok((StatusCode::CREATED, headers, answer).into_response())
 }
 
 async fn read_proposal(body: Bytes) -> Result<Proposal, ApiError> {
@@ -116,11 +104,9 @@ struct Retrieve {
     entries: Option<Vec<Box<RawValue>>>,
 }
 
-async fn retrieve(State(log): State<RekorV1>, body: Body) -> Response {
-    match bytes(body) {
-        Ok(body) => blocking(move || find_all(&log, &body)).await.into_response(),
-        Err(response) => response,
-    }
+async fn retrieve(State(log): State<RekorV1>, body: Body) -> Result<Json<Vec<Value>>, ApiError> {
+    let body = received(body)?;
+    blocking(move || find_all(&log, &body)).await
 }
 
 /// What is not in the log is not in the answer.
@@ -229,11 +215,9 @@ struct SearchKey {
     content: Option<Base64>,
 }
 
-async fn search_index(State(log): State<RekorV1>, body: Body) -> Response {
-    match bytes(body) {
-        Ok(body) => blocking(move || search(&log, &body)).await.into_response(),
-        Err(response) => response,
-    }
+async fn search_index(State(log): State<RekorV1>, body: Body) -> Result<Json<Vec<String>>, ApiError> {
+    let body = received(body)?;
+    blocking(move || search(&log, &body)).await
 }
 
 fn search(log: &RekorV1, body: &[u8]) -> Result<Json<Vec<String>>, ApiError> {
@@ -268,8 +252,8 @@ fn search(log: &RekorV1, body: &[u8]) -> Result<Json<Vec<String>>, ApiError> {
     if found.len() > FOUND {
         return Err(ApiError::Bad(format!("{} entries match, more than the {FOUND} that one answer can have", found.len())));
     }
-    let state = log.inner.log.leaf_hashes(&found);
-    Ok(Json(state.iter().map(|hash| log.uuid_of_hash(hash)).collect()))
+    let hashes = log.inner.log.leaf_hashes(&found);
+    Ok(Json(hashes.iter().map(|hash| log.uuid_of_hash(hash)).collect()))
 }
 
 /// A digest, with the prefix that its length tells if it has none.

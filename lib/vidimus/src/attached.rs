@@ -65,7 +65,7 @@ pub struct Unreadable {
 }
 
 /// What hangs off an image.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Attached {
     /// What can be verified.
     pub candidates: Vec<Candidate>,

@@ -3,6 +3,7 @@
 //! This crate joins the network (`vidimus-net`), the decision (`vidimus-verify`) and the formats (`vidimus-core`). It returns
 //! values and typed errors; it prints nothing and asks nobody. The command line lives in another crate.
 
+pub mod attached;
 pub mod blob;
 pub mod bundle_tools;
 mod certificate;
@@ -12,10 +13,14 @@ pub mod predicate;
 pub mod report;
 pub mod service_spec;
 pub mod services;
+pub mod sign_image;
 pub mod signer;
 pub mod signing_config;
 pub mod slsa;
 pub mod trusted_root;
+pub mod tree;
+pub mod validate;
+pub mod verify_image;
 
 pub use outcome::Outcome;
 pub use vidimus_core as core;

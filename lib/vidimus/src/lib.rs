@@ -26,3 +26,8 @@ pub use outcome::Outcome;
 pub use vidimus_core as core;
 pub use vidimus_net as net;
 pub use vidimus_verify as engine;
+
+/// Runs futures at the same time and gives their results in order.
+pub async fn join_all<T>(work: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    futures_util::future::join_all(work).await
+}

@@ -88,12 +88,13 @@ pub async fn images(registry: &Registry, reference: &Reference, recursive: bool)
         return Ok(images);
     }
     let by_digest = image.by_digest();
-    let document = registry.manifest(&by_digest).await.map_err(|source| VerifyError::Registry {
-        reference: by_digest.clone(),
-        source: Box::new(source),
-    })?;
+    let document = registry
+        .manifest(&by_digest)
+        .await
+        .map_err(|source| VerifyError::Registry { reference: by_digest.clone(), source: Box::new(source) })?;
     if let Document::Index(index) = &document.value {
-        images.extend(index.manifests.iter().map(|descriptor| Image { given: by_digest.clone(), descriptor: descriptor.clone() }));
+        images
+            .extend(index.manifests.iter().map(|descriptor| Image { given: by_digest.clone(), descriptor: descriptor.clone() }));
     }
     Ok(images)
 }
@@ -126,10 +127,10 @@ pub async fn attach(
         predicate_type: Some(&signed.predicate_type),
         created: &created,
     };
-    registry.attach_bundle(repository, &signed.image.descriptor, &attachment).await.map_err(|source| SignImageError::Attach {
-        image: Box::new(signed.image.by_digest()),
-        source: Box::new(source),
-    })
+    registry
+        .attach_bundle(repository, &signed.image.descriptor, &attachment)
+        .await
+        .map_err(|source| SignImageError::Attach { image: Box::new(signed.image.by_digest()), source: Box::new(source) })
 }
 
 impl SignImageError {

@@ -167,10 +167,7 @@ impl Evidence {
         let Some(layer) = annotated(&artifact.found) else { return Self::default() };
         let der = layer.certificate.and_then(|pem| pem_blocks(&pem).ok()).and_then(|blocks| blocks.into_iter().next());
         let payload = layer.bundle.map(|b| b.payload);
-        Self::new(
-            der.as_ref().map(|block| block.der.as_slice()),
-            payload.as_ref().map(|p| (p.integrated_time, p.log_index)),
-        )
+        Self::new(der.as_ref().map(|block| block.der.as_slice()), payload.as_ref().map(|p| (p.integrated_time, p.log_index)))
     }
 
     fn of_bundle(bundle: &Bundle) -> Self {
@@ -306,7 +303,12 @@ mod tests {
         one.time = Some("2026-11-21T20:23:03Z".parse().unwrap());
         one.log_index = Some(7);
         let text = tree(vec![one]);
-        assert!(text.ends_with("      signer: jdoe@example.com (issuer http://127.0.0.1:1)\n      time: 2026-11-21T20:23:03Z (log index 7)\n"), "{text}");
+        assert!(
+            text.ends_with(
+                "      signer: jdoe@example.com (issuer http://127.0.0.1:1)\n      time: 2026-11-21T20:23:03Z (log index 7)\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

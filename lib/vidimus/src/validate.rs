@@ -77,7 +77,8 @@ pub enum EffectiveTime {
 /// Judges images.
 pub async fn images(registry: &Registry, subjects: &[Subject], options: &Options<'_>) -> Report {
     use futures_util::{StreamExt, stream};
-    let expanded: Vec<Vec<Expanded>> = stream::iter(subjects.iter().map(|s| expand(registry, s))).buffered(PARALLEL).collect().await;
+    let expanded: Vec<Vec<Expanded>> =
+        stream::iter(subjects.iter().map(|s| expand(registry, s))).buffered(PARALLEL).collect().await;
     let judged: Vec<(Component, Option<Timestamp>)> =
         stream::iter(expanded.into_iter().flatten().map(|e| component(registry, e, options))).buffered(PARALLEL).collect().await;
     let effective = match options.effective {
@@ -327,7 +328,8 @@ impl Attestation {
     }
 
     fn result(self, accepted: &Accepted) -> AttestationResult {
-        let build_type = ["/buildType", "/buildDefinition/buildType"].iter().find_map(|place| self.predicate.pointer(place)?.as_str());
+        let build_type =
+            ["/buildType", "/buildDefinition/buildType"].iter().find_map(|place| self.predicate.pointer(place)?.as_str());
         AttestationResult {
             statement_type: self.statement.type_.clone(),
             predicate_type: self.statement.predicate_type.clone(),

@@ -191,7 +191,9 @@ pub fn judge_attestations(
 ) -> Result<Proven, VerifyError> {
     let is_attestation = |claim: &Claim| matches!(claim, Claim::Attestation(_));
     let result = judge(Kind::Attestations, image, attached, request, is_attestation, |candidate, _| match &candidate.claim {
-        Claim::Attestation(kind) if wanted.is_some_and(|wanted| wanted.as_str() != kind) => Some(Why::PredicateType(kind.clone())),
+        Claim::Attestation(kind) if wanted.is_some_and(|wanted| wanted.as_str() != kind) => {
+            Some(Why::PredicateType(kind.clone()))
+        }
         _ => None,
     });
     result.map_err(|error| match error {
@@ -251,10 +253,8 @@ fn verify_all(candidates: &[Candidate], image: &Image, request: &Request<'_>) ->
     }
     let share = candidates.len().div_ceil(cores);
     thread::scope(|scope| {
-        let workers: Vec<_> = candidates
-            .chunks(share)
-            .map(|chunk| scope.spawn(move || chunk.iter().map(check).collect::<Vec<_>>()))
-            .collect();
+        let workers: Vec<_> =
+            candidates.chunks(share).map(|chunk| scope.spawn(move || chunk.iter().map(check).collect::<Vec<_>>())).collect();
         workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
     })
 }

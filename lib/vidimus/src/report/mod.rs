@@ -3,6 +3,7 @@
 //! Fields are declared in the order in which `ec` serialises them. A [`Report`] is pure data; renderers are functions of it.
 //! One field is ours: [`Component::undetermined`], present only where a component could not be judged at all.
 
+pub mod cosign;
 pub mod json;
 pub mod text;
 pub mod yaml;

@@ -21,6 +21,11 @@ pub fn to_string(value: &impl Serialize) -> io::Result<String> {
     Ok(text)
 }
 
+/// Reads YAML, or JSON, which is YAML as well.
+pub fn from_str(text: &str) -> io::Result<serde_json::Value> {
+    serde_saphyr::from_str(text).map_err(io::Error::other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

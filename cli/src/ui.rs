@@ -71,6 +71,11 @@ impl Ui {
         }
     }
 
+    /// Words without which a person could not go on: not even `--quiet` hides them.
+    pub(crate) fn insist(&self, text: impl AsRef<str>) {
+        eprintln_lossy(text.as_ref());
+    }
+
     /// Words for those who asked for more.
     pub(crate) fn detail(&self, text: impl AsRef<str>) {
         if self.verbose > 0 {

@@ -17,8 +17,8 @@ pub mod sign_image;
 pub mod signer;
 pub mod signing_config;
 pub mod slsa;
-pub mod trusted_root;
 pub mod tree;
+pub mod trusted_root;
 pub mod validate;
 pub mod verify_image;
 

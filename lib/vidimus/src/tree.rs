@@ -305,7 +305,7 @@ mod tests {
         let text = tree(vec![one]);
         assert!(
             text.ends_with(
-                "      signer: jdoe@example.com (issuer http://127.0.0.1:1)\n      time: 2026-11-21T20:23:03Z (log index 7)\n"
+                "          signer: jdoe@example.com (issuer http://127.0.0.1:1)\n          time: 2026-11-21T20:23:03Z (log index 7)\n"
             ),
             "{text}"
         );

@@ -14,7 +14,7 @@ use x509_cert::Certificate;
 use super::ct::{CtFuture, Precertificate, Sct};
 use super::*;
 use crate::jwt::IdToken;
-use crate::oidc::key::TokenKey;
+use crate::oidc::key::{TokenKey, install_for_test};
 use crate::testing::{Answer, call};
 
 const ISSUER: &str = "http://127.0.0.1:4000";
@@ -54,6 +54,7 @@ impl Bench {
     fn with(log: TestLog) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let now: Timestamp = "2026-11-21T20:59:12.7Z".parse().unwrap();
+        install_for_test(dir.path(), 0);
         let key = Arc::new(TokenKey::open(dir.path()).unwrap());
         let mut config = FulcioConfig::built_in().unwrap();
         config.insert(config::IssuerConfig::email(ISSUER, "sigstore"));
@@ -300,6 +301,7 @@ async fn forged_tokens_are_refused() {
     let token = bench.token();
     let parts: Vec<_> = token.split('.').collect();
     let other_dir = tempfile::tempdir().unwrap();
+    install_for_test(other_dir.path(), 1);
     let foreign = TokenKey::open(other_dir.path()).unwrap().sign(&bench.claims()).unwrap();
     let header = |json: Value| crate::oidc::key::base64url(json.to_string().as_bytes());
     let none = format!("{}.{}.", header(json!({"alg": "none"})), parts[1]);

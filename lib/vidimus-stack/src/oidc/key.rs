@@ -100,3 +100,17 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
 fn file(keys: &Path) -> std::path::PathBuf {
     keys.join("oidc").join("signing.key.pem")
 }
+
+/// A key for a test, in its place: one of three that are made once, since making one takes a second of a busy machine.
+#[cfg(test)]
+pub(crate) fn install_for_test(keys: &Path, which: usize) {
+    use std::sync::OnceLock;
+    static KEYS: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
+    let pem = KEYS[which].get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        TokenKey::open(dir.path()).unwrap();
+        std::fs::read(file(dir.path())).unwrap()
+    });
+    secret_file::create_dir(&keys.join("oidc")).unwrap();
+    secret_file::replace(&file(keys), pem).unwrap();
+}

@@ -33,10 +33,10 @@ struct Site {
 
 impl Site {
     async fn open() -> Self {
-        Self::trusting(|_| {}).await
+        Self::trusting(0, |_| {}).await
     }
 
-    async fn trusting(change: impl FnOnce(&mut FulcioConfig)) -> Self {
+    async fn trusting(key: usize, change: impl FnOnce(&mut FulcioConfig)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -51,6 +51,7 @@ impl Site {
         let users = Users::at(&dir.path().join("users.json"));
         users.add_user("jdoe@example.com", "correct horse", Timestamp::now()).unwrap();
         users.add_client("ci", "ci@example.com", Some("ci secret: %+"), vec![], Timestamp::now()).unwrap();
+        key::install_for_test(dir.path(), key);
         let key = IssuerKey::open(dir.path()).unwrap();
         let tokens = Arc::new(key.verifier(&url, config, clock.clone()));
         let issuer = Issuer::new(&url, key, tokens, users.clone(), clock).unwrap();
@@ -457,7 +458,7 @@ async fn exchange_of_own_tokens() {
 #[tokio::test]
 async fn exchange_of_foreign_tokens() {
     let foreign = Site::open().await;
-    let site = Site::trusting(|config| config.insert(IssuerConfig::email(&foreign.url, CLIENT_ID))).await;
+    let site = Site::trusting(1, |config| config.insert(IssuerConfig::email(&foreign.url, CLIENT_ID))).await;
     let elsewhere = Federated { issuer: foreign.url.clone(), subject: "bot@example.com".into() };
     site.users.add_client("bot", "bot@stack.example.com", None, vec![elsewhere], Timestamp::now()).unwrap();
     let token = |email| owner_token(&foreign.keys, &foreign.url, email, Timestamp::now()).unwrap();
@@ -468,7 +469,7 @@ async fn exchange_of_foreign_tokens() {
     // A trusted issuer cannot speak for our own people.
     assert_eq!(site.token(&exchange(&token("jdoe@example.com"), "")).await.1["error"], "invalid_grant");
     // An issuer that is not trusted cannot speak at all.
-    let third = Site::open().await;
+    let third = Site::trusting(2, |_| {}).await;
     let token = owner_token(&third.keys, &third.url, "bot@example.com", Timestamp::now()).unwrap();
     assert_eq!(site.token(&exchange(&token, "")).await.1["error"], "invalid_grant");
 }
@@ -479,6 +480,7 @@ async fn keys_of_other_issuers() {
     use crate::jwt::TokenError;
     let foreign = Site::open().await;
     let dir = tempfile::tempdir().unwrap();
+    key::install_for_test(dir.path(), 1);
     let mut config = FulcioConfig::built_in().unwrap();
     config.insert(IssuerConfig::email(&foreign.url, CLIENT_ID));
     config.insert(IssuerConfig::email("http://127.0.0.1:1", CLIENT_ID));

@@ -24,7 +24,7 @@ const BATCH: usize = super::QUEUE;
 const BATCH_BYTES: usize = 8 << 20;
 /// How long to gather a batch while requests come faster than they can be written one by one. Alone, a request never waits.
 const GATHER: Duration = Duration::from_millis(2);
-/// How often to look whether there is something to do when nothing comes.
+/// How often to look whether the static files are due when nothing comes.
 const IDLE: Duration = Duration::from_millis(100);
 /// How often the static files are brought up to date. Every time, a bundle of up to 255 entries is written again.
 const PUBLISH: Duration = Duration::from_secs(1);
@@ -123,7 +123,7 @@ impl Sequencer {
     pub(super) fn run(mut self, requests: &Receiver<Message>) {
         loop {
             let mut batch = Batch::default();
-            match requests.recv_timeout(IDLE) {
+            match self.wait(requests) {
                 Ok(message) => batch.take(message),
                 Err(RecvTimeoutError::Timeout) => {
                     self.attempt(|this| this.publish_static(PUBLISH));
@@ -144,6 +144,14 @@ impl Sequencer {
                 return;
             }
         }
+    }
+
+    /// Waits for a request; in between only as long as there is something to be written behind.
+    fn wait(&self, requests: &Receiver<Message>) -> Result<Message, RecvTimeoutError> {
+        if self.published == Some(self.shared.head().size) || self.shared.check_healthy().is_err() {
+            return requests.recv().map_err(|_| RecvTimeoutError::Disconnected);
+        }
+        requests.recv_timeout(IDLE)
     }
 
     /// Takes what else is waiting. If the last batch was shared, requests come faster than fsyncs, and a short wait saves many.

@@ -10,6 +10,9 @@ use std::{
 
 use super::{Segment, Storage, StorageError, check_path};
 
+/// Where files are written before they get their names. Emptied when the directory is opened: a crash leaves some behind.
+const TEMPORARIES: &str = ".tmp";
+
 /// A directory, locked for this process while the value lives.
 #[derive(Debug)]
 pub struct Directory {
@@ -23,12 +26,21 @@ impl Directory {
     pub fn open(root: impl Into<PathBuf>) -> Result<Self, StorageError> {
         let root = root.into();
         create_dirs(&root).map_err(error("create", &root))?;
+        if let Some(parent) = root.canonicalize().ok().as_deref().and_then(Path::parent) {
+            // The root's own name; a parent that may not be opened was not made by us.
+            let _ = File::open(parent).and_then(|dir| dir.sync_all());
+        }
         let path = root.join(".lock");
         let lock = open_options().create(true).append(true).open(&path).map_err(error("open", &path))?;
         lock.try_lock().map_err(|e| {
             let source = io::Error::other(format!("{e}; is another stack using this directory?"));
             StorageError { action: "lock", path: path.display().to_string(), source }
         })?;
+        let temporaries = root.join(TEMPORARIES);
+        match fs::remove_dir_all(&temporaries) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(error("empty", &temporaries)(e)),
+            _ => create_dirs(&temporaries).map_err(error("create", &temporaries))?,
+        }
         Ok(Self { root, temporaries: AtomicU64::new(0), _lock: lock })
     }
 
@@ -42,12 +54,12 @@ impl Directory {
         Ok(self.root.join(path))
     }
 
-    /// Writes `bytes` to a fresh file next to `path`, optionally durable, and renames it there.
+    /// Writes `bytes` to a fresh file, optionally durable, and gives it its name.
     fn write_and_rename(&self, path: &Path, bytes: &[u8], durable: bool) -> Result<(), StorageError> {
         let dir = path.parent().unwrap_or(&self.root);
         create_dirs(dir).map_err(error("create", dir))?;
         let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
-        let temporary = dir.join(format!(".tmp-{}-{number}", std::process::id()));
+        let temporary = self.root.join(TEMPORARIES).join(number.to_string());
         let written = (|| {
             let mut file = open_options().write(true).create(true).truncate(true).open(&temporary)?;
             file.write_all(bytes)?;
@@ -97,9 +109,7 @@ impl Storage for Directory {
             let entry = entry.map_err(error("list", &dir))?;
             let is_dir = entry.file_type().map_err(error("list", &dir))?.is_dir();
             let name = entry.file_name().to_string_lossy().into_owned();
-            if !name.starts_with(".tmp-") {
-                names.push(if is_dir { name + "/" } else { name });
-            }
+            names.push(if is_dir { name + "/" } else { name });
         }
         names.sort();
         Ok(names)
@@ -248,6 +258,8 @@ mod tests {
         let first = Directory::open(dir.path()).unwrap();
         assert!(Directory::open(dir.path()).unwrap_err().to_string().contains("another stack"));
         drop(first);
-        Directory::open(dir.path()).unwrap();
+        fs::write(dir.path().join(TEMPORARIES).join("7"), b"left behind by a crash").unwrap();
+        let again = Directory::open(dir.path()).unwrap();
+        assert!(again.list(TEMPORARIES).unwrap().is_empty());
     }
 }

@@ -11,12 +11,15 @@ use super::{
     OciError, Registry,
     auth::{Action, Scopes},
 };
-use crate::http::{HttpError, Kind, Method, Response};
+use crate::http::{HttpError, Kind, Method, Response, jitter};
 
 /// Tags of one repository. Nightly builds over years make some ten thousand.
 const MAX_TAGS: usize = 100_000;
 /// One page of tags.
 const TAG_PAGE_BYTES: u64 = 8 << 20;
+
+/// How often a manifest is pushed that a registry refuses because of blobs it says it does not have.
+const SETTLING_ATTEMPTS: u32 = 5;
 
 /// What a registry answered to a pushed manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,7 +101,17 @@ impl Registry {
                 Condition::Absent => request.header(header::IF_NONE_MATCH, "*").once(),
             }
         };
-        let response = self.send(repository, &Scopes::of(repository, Action::Push), Method::PUT, &url, shape).await?;
+        let scopes = Scopes::of(repository, Action::Push);
+        let mut attempt = 1;
+        let response = loop {
+            match self.send(repository, &scopes, Method::PUT, &url, shape).await {
+                Err(e) if attempt < SETTLING_ATTEMPTS && is_settling(&e) => {
+                    tokio::time::sleep(jitter(self.http().config().retry.base * (1 << attempt))).await;
+                    attempt += 1;
+                }
+                other => break other?,
+            }
+        };
         let digest = reference.digest().cloned().unwrap_or_else(|| Digest::sha256(bytes));
         if let Some(claimed) = response.header("docker-content-digest") {
             let claimed: Digest = claimed.parse().map_err(|source| OciError::malformed(&url, source))?;
@@ -206,6 +219,15 @@ pub(super) fn check_digest(url: &Url, expected: &Digest, content: &[u8]) -> Resu
         true => Ok(()),
         false => Err(OciError::Digest { url: url.to_string(), expected: expected.clone(), seen }),
     }
+}
+
+/// Whether a registry contradicts itself about blobs that it has acknowledged. Those on object stores see them a moment later, and
+/// docker-registry on a file system reads links that another upload of the same blob is just writing (`DIGEST_INVALID`). The digest
+/// itself cannot be wrong: we computed it.
+fn is_settling(error: &OciError) -> bool {
+    let OciError::Http(e) = error else { return false };
+    let client_error = matches!(e.kind, Kind::NotFound | Kind::Status(400));
+    client_error && ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "DIGEST_INVALID"].iter().any(|code| e.detail.starts_with(code))
 }
 
 /// Whether a failure means only that the condition of a write did not hold any more.

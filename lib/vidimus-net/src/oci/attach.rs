@@ -2,8 +2,8 @@
 //!
 //! Where the registry has no referrers API, and for legacy tags always, one tag holds everybody's entries, and a write replaces them
 //! all. Registries that honour `If-Match` are few, and one that offers an `ETag` may still ignore it. So a write counts as done only
-//! after it was read back, and read back once more when any writer that started from an older state must have finished. Whoever
-//! finds entries missing that were there a moment ago puts them back together with their own.
+//! after it was read back, and read back once more when any writer that started from an older state must have finished. Entries
+//! that were there a moment ago and got lost are put back by their owners or, if those do not, by whoever notices.
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +23,6 @@ use vidimus_core::{
 use super::{
     Content, OciError, Registry,
     manifests::{Condition, lost_race},
-    transport::is_kind,
 };
 use crate::http::{Kind, jitter};
 
@@ -31,9 +30,11 @@ use crate::http::{Kind, jitter};
 const SETTLE: Duration = Duration::from_millis(400);
 /// ... and in terms of our own round trips, for slow links and loaded machines.
 const SETTLE_ROUNDS: u32 = 3;
-/// How often a tag is written before giving up, and for how long. Twenty writers at once need about ten rounds.
-const MAX_WRITES: u32 = 40;
+/// How often a tag is written before giving up, and for how long. Twenty writers at once need about five rounds.
+const MAX_WRITES: u32 = 20;
 const BUDGET: Duration = Duration::from_secs(90);
+/// How often a tag is read in vain, each time with the client's own attempts.
+const FAILED_READS: u32 = 4;
 
 /// A Sigstore bundle to attach.
 #[derive(Debug, Clone)]
@@ -141,48 +142,54 @@ impl Registry {
     async fn update_tag(&self, repository: &Repository, tag: &str, mut list: impl SharedList) -> Result<u32, OciError> {
         let reference = repository.tag(tag).map_err(|source| OciError::malformed(repository, source))?;
         let lock = self.tag_lock(&reference.to_string());
-        let started = Instant::now();
         let least = self.options().settle.unwrap_or(SETTLE);
-        let mut writes = 0;
-        let mut settled_at: Option<Instant> = None;
+        let mut race = Race::new(&reference, least);
         loop {
-            // Writers in this process take turns; those elsewhere are found out about below.
+            // Writers in this process take turns; those elsewhere are found out about by reading back.
             let turn = lock.lock().await;
             let round = Instant::now();
-            let (current, etag) = self.read_tag(&reference).await?;
-            let complete = list.absorb(current.as_deref()).map_err(|why| in_use(&reference, why))?;
-            if complete {
-                drop(turn);
-                match settled_at {
-                    // It was there before we wrote anything: nobody is racing us for this very entry.
-                    None => return Ok(writes),
-                    Some(at) if Instant::now() >= at => return Ok(writes),
-                    Some(at) => tokio::time::sleep(at.saturating_duration_since(Instant::now())).await,
+            let (current, etag) = match self.read_tag(&reference).await {
+                Ok(read) => read,
+                Err(error) => {
+                    drop(turn);
+                    race.failed_read(error, self.http().config().retry.base).await?;
+                    continue;
                 }
-                continue;
-            }
-            if writes >= MAX_WRITES || started.elapsed() > BUDGET {
-                return Err(OciError::Lost { reference: reference.to_string(), attempts: writes });
-            }
-            let condition = match (&current, &etag) {
-                (Some(_), Some(etag)) => Condition::Matches(etag),
-                (Some(_), None) => Condition::None,
-                (None, _) => Condition::Absent,
             };
-            match self.write_tag(&reference, &list, condition).await {
-                Ok(()) => {}
-                Err(e) if lost_race(&e) => {}
-                // A registry that does not know conditions may refuse them as such.
-                Err(e) if is_kind(&e, Kind::Status(400)) || is_kind(&e, Kind::Status(501)) => {
-                    self.write_tag(&reference, &list, Condition::None).await?;
+            let presence = list.absorb(current.as_deref()).map_err(|why| in_use(&reference, why))?;
+            match race.next(presence)? {
+                Step::Done => return Ok(race.writes),
+                Step::Wait(time) => {
+                    drop(turn);
+                    tokio::time::sleep(time).await;
                 }
-                Err(e) => return Err(e),
+                Step::Write => {
+                    let condition = match (&current, &etag) {
+                        (Some(_), Some(etag)) => Condition::Matches(etag),
+                        (Some(_), None) => Condition::None,
+                        (None, _) => Condition::Absent,
+                    };
+                    self.write_tag_if(&reference, &list, condition).await?;
+                    race.written(round.elapsed());
+                }
             }
-            writes += 1;
-            settled_at = Some(Instant::now() + least.max(round.elapsed() * SETTLE_ROUNDS));
-            drop(turn);
-            // If somebody else is writing as well, let us not meet again at the same moment.
-            tokio::time::sleep(jitter(least.min(Duration::from_millis(50) * (writes - 1).min(8)))).await;
+        }
+    }
+
+    /// Writes; that somebody else was faster is no error, for it shows when the tag is read back.
+    async fn write_tag_if(
+        &self,
+        reference: &Reference,
+        list: &impl SharedList,
+        condition: Condition<'_>,
+    ) -> Result<(), OciError> {
+        match self.write_tag(reference, list, condition).await {
+            Err(e) if lost_race(&e) => Ok(()),
+            // A registry that does not know conditions may refuse them as such.
+            Err(e) if matches!(e.kind(), Kind::Status(400) | Kind::Status(501)) => {
+                self.write_tag(reference, list, Condition::None).await
+            }
+            other => other,
         }
     }
 
@@ -203,6 +210,84 @@ impl Registry {
     }
 }
 
+/// What to do next.
+enum Step {
+    Done,
+    Wait(Duration),
+    Write,
+}
+
+/// What is known about the others who write to the same tag.
+struct Race<'a> {
+    reference: &'a Reference,
+    least: Duration,
+    started: Instant,
+    writes: u32,
+    failed_reads: u32,
+    /// Until when a write of ours is watched.
+    watched_until: Option<Instant>,
+    /// Whether we have waited, so that two who lost do not meet again at the same moment.
+    backed_off: bool,
+    /// Whether the owners of entries that got lost have had time to put them back.
+    others_had_time: bool,
+}
+
+impl<'a> Race<'a> {
+    fn new(reference: &'a Reference, least: Duration) -> Self {
+        Self {
+            reference,
+            least,
+            started: Instant::now(),
+            writes: 0,
+            failed_reads: 0,
+            watched_until: None,
+            backed_off: true,
+            others_had_time: false,
+        }
+    }
+
+    fn next(&mut self, presence: Presence) -> Result<Step, OciError> {
+        self.failed_reads = 0;
+        let left = self.watched_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        match presence {
+            Presence::All if left.is_zero() => Ok(Step::Done),
+            // Looked at soon, to be able to act early, and when the time is up.
+            Presence::All | Presence::Ours if !left.is_zero() => Ok(Step::Wait(left.min((self.least / 4).max(left / 2)))),
+            Presence::All | Presence::Ours if !self.others_had_time => {
+                self.others_had_time = true;
+                Ok(Step::Wait(self.least + jitter(self.least)))
+            }
+            _ if !self.backed_off => {
+                self.backed_off = true;
+                // Up to 100 ms after the first write that got lost, up to 1.6 s after the fifth.
+                Ok(Step::Wait(jitter(self.least / 8 * (1 << self.writes.min(5)))))
+            }
+            _ if self.writes >= MAX_WRITES || self.started.elapsed() > BUDGET => {
+                Err(OciError::Lost { reference: self.reference.to_string(), attempts: self.writes })
+            }
+            _ => Ok(Step::Write),
+        }
+    }
+
+    fn written(&mut self, round: Duration) {
+        self.writes += 1;
+        self.backed_off = false;
+        self.others_had_time = false;
+        self.watched_until = Some(Instant::now() + self.least.max(round * SETTLE_ROUNDS));
+    }
+
+    /// docker-registry on a file system answers 500 while somebody else writes the tag, so a few more of these are waited out than
+    /// elsewhere.
+    async fn failed_read(&mut self, error: OciError, base: Duration) -> Result<(), OciError> {
+        self.failed_reads += 1;
+        if error.kind() != Kind::Unavailable || self.failed_reads > FAILED_READS {
+            return Err(error);
+        }
+        tokio::time::sleep(jitter(base * (1 << self.failed_reads))).await;
+        Ok(())
+    }
+}
+
 fn in_use(reference: &Reference, why: ParseError) -> OciError {
     OciError::TagInUse { reference: reference.to_string(), why }
 }
@@ -214,10 +299,31 @@ struct TagDocument {
     blobs: Vec<Content>,
 }
 
+/// What of the list is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    /// Our entry, and all that were seen before.
+    All,
+    /// Our entry, but others that were there have gone.
+    Ours,
+    /// Not our entry, or not as it should be.
+    Missing,
+}
+
+impl Presence {
+    fn of(ours: bool, others: bool) -> Self {
+        match (ours, others) {
+            (true, true) => Self::All,
+            (true, false) => Self::Ours,
+            (false, _) => Self::Missing,
+        }
+    }
+}
+
 /// A list under a tag that several writers share.
 trait SharedList: Send + Sync {
-    /// Takes in what the tag holds. True if our entry and everything seen before is there.
-    fn absorb(&mut self, current: Option<&[u8]>) -> Result<bool, ParseError>;
+    /// Takes in what the tag holds.
+    fn absorb(&mut self, current: Option<&[u8]>) -> Result<Presence, ParseError>;
     /// Everything seen, and ours.
     fn document(&self) -> Result<TagDocument, ParseError>;
 }
@@ -237,16 +343,16 @@ impl Entries {
 }
 
 impl SharedList for Entries {
-    fn absorb(&mut self, current: Option<&[u8]>) -> Result<bool, ParseError> {
+    fn absorb(&mut self, current: Option<&[u8]>) -> Result<Presence, ParseError> {
         let list = current.map(ReferrerList::parse).transpose()?.unwrap_or_default();
         let there: BTreeMap<_, _> = list.entries.into_iter().map(|e| (e.digest.clone(), e)).collect();
-        let ours_is_right = there.get(&self.ours.digest) == Some(&self.ours);
-        let complete = ours_is_right && self.known.keys().all(|digest| there.contains_key(digest));
+        let ours = there.get(&self.ours.digest) == Some(&self.ours);
+        let presence = Presence::of(ours, self.known.keys().all(|digest| there.contains_key(digest)));
         for (digest, entry) in there {
             self.known.entry(digest).or_insert(entry);
         }
         self.current = current.map(<[u8]>::to_vec);
-        Ok(complete)
+        Ok(presence)
     }
 
     fn document(&self) -> Result<TagDocument, ParseError> {
@@ -275,7 +381,7 @@ impl Layers {
 }
 
 impl SharedList for Layers {
-    fn absorb(&mut self, current: Option<&[u8]>) -> Result<bool, ParseError> {
+    fn absorb(&mut self, current: Option<&[u8]>) -> Result<Presence, ParseError> {
         let mut there = Vec::new();
         if let Some(bytes) = current {
             let manifest = Raw::parse(bytes.to_vec(), None)?.into_manifest()?;
@@ -283,13 +389,13 @@ impl SharedList for Layers {
             self.annotations = manifest.value.annotations;
             there = manifest.value.layers;
         }
-        let complete = there.contains(&self.ours) && self.known.iter().all(|layer| there.contains(layer));
+        let presence = Presence::of(there.contains(&self.ours), self.known.iter().all(|layer| there.contains(layer)));
         for layer in there {
             if !self.known.contains(&layer) {
                 self.known.push(layer);
             }
         }
-        Ok(complete)
+        Ok(presence)
     }
 
     fn document(&self) -> Result<TagDocument, ParseError> {
@@ -323,13 +429,15 @@ mod tests {
     #[test]
     fn entries_lost_to_another_writer_are_put_back() {
         let mut ours = Entries::new(entry("ours"));
-        assert!(!ours.absorb(None).unwrap());
+        assert_eq!(ours.absorb(None).unwrap(), Presence::Missing);
         let with_other = merge_referrers(None, &[entry("other")]).unwrap();
-        assert!(!ours.absorb(Some(&with_other)).unwrap());
+        assert_eq!(ours.absorb(Some(&with_other)).unwrap(), Presence::Missing);
         let written = ours.document().unwrap().bytes;
-        assert!(ours.absorb(Some(&written)).unwrap());
+        assert_eq!(ours.absorb(Some(&written)).unwrap(), Presence::All);
+        let only_ours = merge_referrers(None, &[entry("ours")]).unwrap();
+        assert_eq!(ours.absorb(Some(&only_ours)).unwrap(), Presence::Ours);
         let third_only = merge_referrers(None, &[entry("third")]).unwrap();
-        assert!(!ours.absorb(Some(&third_only)).unwrap(), "a third writer replaced both");
+        assert_eq!(ours.absorb(Some(&third_only)).unwrap(), Presence::Missing, "a third writer replaced both");
         let repaired = ReferrerList::parse(&ours.document().unwrap().bytes).unwrap();
         assert_eq!(repaired.entries.len(), 3);
     }
@@ -340,7 +448,7 @@ mod tests {
         wrong.artifact_type = Some(oci::EMPTY.into());
         let there = merge_referrers(None, &[wrong]).unwrap();
         let mut ours = Entries::new(entry("ours"));
-        assert!(!ours.absorb(Some(&there)).unwrap());
+        assert_eq!(ours.absorb(Some(&there)).unwrap(), Presence::Missing);
         let repaired = ReferrerList::parse(&ours.document().unwrap().bytes).unwrap();
         assert_eq!(repaired.entries, [entry("ours")]);
     }
@@ -352,10 +460,10 @@ mod tests {
         let one = first.document().unwrap();
         let text = String::from_utf8(one.bytes).unwrap().replace(oci::MANIFEST, oci::DOCKER_MANIFEST);
         let mut second = Layers::new(entry("b"));
-        assert!(!second.absorb(Some(text.as_bytes())).unwrap());
+        assert_eq!(second.absorb(Some(text.as_bytes())).unwrap(), Presence::Missing);
         let both = second.document().unwrap();
         assert_eq!(both.media_type, oci::DOCKER_MANIFEST);
-        assert!(second.absorb(Some(&both.bytes)).unwrap());
+        assert_eq!(second.absorb(Some(&both.bytes)).unwrap(), Presence::All);
         let index = merge_referrers(None, &[]).unwrap();
         assert!(Layers::new(entry("c")).absorb(Some(&index)).is_err(), "an index is not overwritten");
     }

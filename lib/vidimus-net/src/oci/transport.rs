@@ -18,7 +18,7 @@ use super::{
     auth::{self, Authorization, Scopes},
     challenge::Challenge,
 };
-use crate::http::{Client, Config, HttpError, Incoming, Kind, Method, Request, Response, Retry, ServerTrust};
+use crate::http::{Client, Config, HttpError, Incoming, Method, Request, Response, Retry, ServerTrust};
 
 /// What the user says about registries.
 #[derive(Clone, Default)]
@@ -337,11 +337,6 @@ fn plain_http(registry: &str) -> PlainHttp {
         Err(_) if host.ends_with(".local") => PlainHttp::Fallback,
         Err(_) => PlainHttp::Never,
     }
-}
-
-/// An error that is not about a status, for callers that go on after some of them.
-pub(super) fn is_kind(error: &OciError, kind: Kind) -> bool {
-    matches!(error, OciError::Http(e) if e.kind == kind)
 }
 
 #[cfg(test)]

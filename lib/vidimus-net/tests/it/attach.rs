@@ -115,7 +115,7 @@ async fn a_registry_that_forgets_what_was_written_is_found_out() {
     let (server, image) = server(without_api()).await;
     server.script(Method::PUT, "/manifests/sha256-", [Reply::status(201)]);
     let error = attach(&hasty(), &server, &image, "b").await.unwrap_err();
-    assert!(matches!(error, OciError::Lost { attempts: 40, .. }), "{error}");
+    assert!(matches!(error, OciError::Lost { attempts: 20, .. }), "{error}");
     assert_eq!(error.kind(), Kind::Conflict);
 }
 

@@ -4,6 +4,7 @@
 //! scratch directory: layers are too big for anything else. Not here: garbage collection beyond deleting what nothing links to any more,
 //! proxying, and schema 1 manifests.
 
+mod access;
 mod error;
 mod http;
 mod manifest;
@@ -12,6 +13,7 @@ mod parts;
 mod store;
 mod uploads;
 
+pub use access::Writers;
 pub use error::RegistryError;
-pub use http::{Access, Credentials, router};
+pub use http::{Access, router};
 pub use store::{Counts, Registry};

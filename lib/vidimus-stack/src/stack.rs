@@ -24,7 +24,8 @@ pub use status::{Service, Status, status};
 
 use crate::{
     guard::{Hosts, guard},
-    registry::Access,
+    identity,
+    registry::{Access, Writers},
     server::{self, Server},
 };
 
@@ -164,7 +165,8 @@ impl Stack {
         let root = dir.as_ref().map(StackDir::path).or(scratch.as_ref().map(tempfile::TempDir::path)).unwrap_or(Path::new("."));
         let root = root.to_path_buf();
         let base = Base { root: root.clone(), durable: dir.is_some(), origin: origin.clone(), host: host.clone() };
-        let access = Access { writers: None, without_referrers: config.without_referrers };
+        let writers = (!listen.is_loopback()).then(|| writers(&root));
+        let access = Access { writers, without_referrers: config.without_referrers };
         let services = blocking(move || Services::open(base, &config)).await?;
         let services = Arc::new(services);
         let hosts = if listen.is_loopback() { Hosts::Loopback(host) } else { Hosts::Any };
@@ -320,8 +322,21 @@ fn exposes(listen: IpAddr, port: u16) -> Option<String> {
     (!listen.is_loopback()).then(|| {
         format!(
             "listening on {listen}:{port}, without TLS. Whoever reaches this port can read every log entry, certificate and image, \
-             and with a user's password get certificates, sign, and write to the registry. Reading needs no password."
+             add entries to the logs and ask for timestamps. Certificates and pushes to the registry take the password of one of the \
+             stack's users."
         )
+    })
+}
+
+/// The stack's users and service accounts may write to a registry that others can reach.
+fn writers(root: &Path) -> Writers {
+    let users = identity::users(&root.join("keys"));
+    Writers::new(move |name, password| {
+        let found = users.log_in(name, password).and_then(|found| match found {
+            None => users.log_in_client(name, password),
+            found => Ok(found),
+        });
+        found.map(|found| found.is_some()).map_err(|error| error.to_string())
     })
 }
 

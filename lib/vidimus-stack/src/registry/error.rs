@@ -59,9 +59,9 @@ pub enum RegistryError {
     /// More bytes than accepted.
     #[error("{0}")]
     TooBig(String),
-    /// Too many uploads at once.
-    #[error("{0} uploads are under way; retry when some have finished")]
-    TooMany(usize),
+    /// Too much of something at once.
+    #[error("too many {0} under way; retry when some have finished")]
+    TooMany(&'static str),
     /// Writing takes a user's name and password.
     #[error("writing to this registry takes the name and password of one of the stack's users")]
     Unauthorized,

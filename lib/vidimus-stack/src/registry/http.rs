@@ -1,6 +1,6 @@
 //! The registry's HTTP face: paths, methods, headers.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 use vidimus_core::{Digest, limits};
 
 use super::{
-    RegistryError,
+    RegistryError, Writers,
     name::{Reference, Target, checked_digest},
     parts::{
         ByteRange, DIGEST, Page, ascii, basic, check_chunk, created, cut_referrers, manifest_answer, only_reading, paged,
@@ -35,23 +35,13 @@ const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
 const FILTERS: HeaderName = HeaderName::from_static("oci-filters-applied");
 const API: HeaderName = HeaderName::from_static("docker-distribution-api-version");
 
-/// Decides whether a name and password may write.
-pub type Credentials = Arc<dyn Fn(&str, &str) -> bool + Send + Sync>;
-
 /// Who may do what.
-#[derive(Clone, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Access {
     /// Asked before every write; `None` lets everyone write.
-    pub writers: Option<Credentials>,
+    pub writers: Option<Writers>,
     /// Answers as registries did before the referrers API.
     pub without_referrers: bool,
-}
-
-impl fmt::Debug for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let writers = if self.writers.is_some() { "users" } else { "everyone" };
-        f.debug_struct("Access").field("writers", &writers).field("without_referrers", &self.without_referrers).finish()
-    }
 }
 
 #[derive(Debug, Clone)]
@@ -70,17 +60,15 @@ pub fn router(registry: Arc<Registry>, access: Access) -> Router {
 
 async fn base(State(service): State<Service>, headers: HeaderMap) -> Answer {
     // Clients learn here how to log in: a registry that wants passwords for writing must ask for one already.
-    if service.access.writers.is_some() && !service.may_write(&headers).await {
-        return Err(RegistryError::Unauthorized);
-    }
+    service.check_writer(&headers).await?;
     Ok(([(API, "registry/2.0")], Json(json!({}))).into_response())
 }
 
 async fn dispatch(State(service): State<Service>, request: Request) -> Answer {
     let (request, body) = request.into_parts();
     let reading = matches!(request.method, Method::GET | Method::HEAD);
-    if !reading && !service.may_write(&request.headers).await {
-        return Err(RegistryError::Unauthorized);
+    if !reading {
+        service.check_writer(&request.headers).await?;
     }
     let path = request.uri.path().strip_prefix("/v2/").unwrap_or_default();
     let target = Target::parse(path)?;
@@ -98,11 +86,10 @@ async fn dispatch(State(service): State<Service>, request: Request) -> Answer {
 }
 
 impl Service {
-    async fn may_write(&self, headers: &HeaderMap) -> bool {
-        let Some(writers) = self.access.writers.clone() else { return true };
-        let Some((user, password)) = basic(headers) else { return false };
-        // Password hashing takes tens of milliseconds by design.
-        tokio::task::spawn_blocking(move || writers(&user, &password)).await.unwrap_or(false)
+    async fn check_writer(&self, headers: &HeaderMap) -> Result<(), RegistryError> {
+        let Some(writers) = &self.access.writers else { return Ok(()) };
+        let (user, password) = basic(headers).ok_or(RegistryError::Unauthorized)?;
+        if writers.admit(user, password).await? { Ok(()) } else { Err(RegistryError::Unauthorized) }
     }
 
     /// Runs work on files away from the threads that serve connections.

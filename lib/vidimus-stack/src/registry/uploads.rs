@@ -69,7 +69,7 @@ impl Uploads {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|_, session| session.touched.elapsed() < IDLE || Arc::strong_count(&session.upload) > 1);
         if sessions.len() >= UPLOADS {
-            return Err(RegistryError::TooMany(UPLOADS));
+            return Err(RegistryError::TooMany("uploads are"));
         }
         sessions.insert(id.clone(), Session { name: name.to_owned(), touched: Instant::now(), upload });
         Ok(id)

@@ -277,3 +277,31 @@ async fn many_at_once() {
     let tags: Value = registry.get("/v2/same/tags/list").await.json().await.unwrap();
     assert_eq!(tags["tags"].as_array().unwrap().len(), 8);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exposed_registry_wants_a_password_for_writing() {
+    let dir = tempfile::tempdir().unwrap();
+    let users = vidimus_stack::identity::users(&dir.path().join("keys"));
+    let config = StackConfig {
+        dir: Some(dir.path().into()),
+        listen: Some("0.0.0.0".parse().unwrap()),
+        expose: true,
+        ..StackConfig::default()
+    };
+    let running = Stack::start(config).await.unwrap();
+    users.add_user("dev@example.com", "correct horse", jiff::Timestamp::now()).unwrap();
+    let registry = Registry { running, client: Client::new() };
+    let begin = |password: Option<&str>| {
+        let request = registry.request(Method::POST, "/v2/a/blobs/uploads/");
+        password.map_or(request.try_clone().unwrap(), |password| request.basic_auth("dev@example.com", Some(password))).send()
+    };
+    let refused = begin(None).await.unwrap();
+    assert!(header(&refused, "www-authenticate").starts_with("Basic "));
+    assert_eq!(code(refused).await, (StatusCode::UNAUTHORIZED, "UNAUTHORIZED".into()));
+    assert_eq!(begin(Some("wrong")).await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    for _ in 0..2 {
+        assert_eq!(begin(Some("correct horse")).await.unwrap().status(), StatusCode::ACCEPTED);
+    }
+    assert_eq!(registry.get("/v2/").await.status(), StatusCode::UNAUTHORIZED, "where clients learn that there are passwords");
+    assert_eq!(registry.get("/v2/_catalog").await.status(), StatusCode::OK, "reading is free");
+}

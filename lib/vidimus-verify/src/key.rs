@@ -347,8 +347,7 @@ mod tests {
     #[test]
     fn rsa_with_both_paddings() {
         let pair = lc::RsaKeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
-        let rsa =
-            spki::AlgorithmIdentifierOwned { oid: const_oid::db::rfc5912::RSA_ENCRYPTION, parameters: Some(der::Any::null()) };
+        let rsa = spki::AlgorithmIdentifierOwned { oid: RSA_ENCRYPTION, parameters: Some(der::Any::null()) };
         let key = PublicKey::from_spki(&spki(pair.public_key().as_ref(), rsa)).unwrap();
         let mut signature = vec![0; pair.public_modulus_len()];
         pair.sign(&lc::RSA_PKCS1_SHA256, &SystemRandom::new(), MESSAGE, &mut signature).unwrap();

@@ -2,9 +2,7 @@
 
 use serde_json::{Value, json};
 use vidimus_core::{Algorithm, Digest, bundle::Version, encoding};
-use vidimus_verify::{
-    Artifact, CertificateIdentity, CheckId, Policy, Rejection, TimeSource, TrustRoot, Verified, verify,
-};
+use vidimus_verify::{Artifact, CertificateIdentity, CheckId, Policy, Rejection, TimeSource, TrustRoot, Verified, verify};
 
 use crate::common::*;
 
@@ -110,7 +108,8 @@ fn artifacts_by_digest_and_wrong_artifacts() {
 
 #[test]
 fn message_digest() {
-    let rejection = refused(changed(V1, |b| flip(&mut b["messageSignature"]["messageDigest"]["digest"])), CheckId::SignatureMessage);
+    let rejection =
+        refused(changed(V1, |b| flip(&mut b["messageSignature"]["messageDigest"]["digest"])), CheckId::SignatureMessage);
     assert!(matches!(rejection, Rejection::ArtifactMismatch { .. }));
     refused(changed(V1, |b| b["messageSignature"]["messageDigest"]["algorithm"] = json!("MD5")), CheckId::BundleContent);
     assert!(changed(V1, |b| drop(b["messageSignature"].as_object_mut().unwrap().remove("messageDigest"))).is_ok());
@@ -179,7 +178,10 @@ fn log_checkpoint() {
     for case in [V1, V2] {
         refused(changed(case, |b| envelope(b, &|e| e.replace("\u{2014} ", "\u{2014} x"))), CheckId::LogCheckpoint);
         refused(changed(case, |b| envelope(b, &|e| e[..e.len() - 1].to_owned())), CheckId::LogCheckpoint);
-        refused(changed(case, |b| drop(entry(b)["inclusionProof"].as_object_mut().unwrap().remove("checkpoint"))), CheckId::LogCheckpoint);
+        refused(
+            changed(case, |b| drop(entry(b)["inclusionProof"].as_object_mut().unwrap().remove("checkpoint"))),
+            CheckId::LogCheckpoint,
+        );
         // A witness's line that nobody knows does not matter.
         let line = "\u{2014} witness.test AAAAAAAAAAAAAAAAAAAAAAAA\n";
         assert!(changed(case, |b| envelope(b, &|e| format!("{e}{line}"))).is_ok());
@@ -235,7 +237,8 @@ fn without_log_by_explicit_waiver() {
 
 #[test]
 fn timestamps() {
-    let token = |b: &mut Value| b["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"][0]["signedTimestamp"].take();
+    let token =
+        |b: &mut Value| b["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"][0]["signedTimestamp"].take();
     let set = |b: &mut Value, value: Value| {
         b["verificationMaterial"]["timestampVerificationData"]["rfc3161Timestamps"][0]["signedTimestamp"] = value;
     };

@@ -59,11 +59,21 @@ fn usage() {
     let poison = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11129.2.4.3");
     let eku = |oid| extension(rfc5280::ID_CE_EXT_KEY_USAGE, false, &ExtendedKeyUsage(vec![oid]));
     for (what, draft) in [
-        ("a CA", Draft::leaf().with(extension(rfc5280::ID_CE_BASIC_CONSTRAINTS, true, &BasicConstraints { ca: true, path_len_constraint: None }))),
+        (
+            "a CA",
+            Draft::leaf().with(extension(
+                rfc5280::ID_CE_BASIC_CONSTRAINTS,
+                true,
+                &BasicConstraints { ca: true, path_len_constraint: None },
+            )),
+        ),
         ("for servers", Draft::leaf().with(eku(rfc5280::ID_KP_SERVER_AUTH))),
         ("for anything", Draft::leaf().with(eku(rfc5280::ANY_EXTENDED_KEY_USAGE))),
         ("without purpose", Draft::leaf().without(rfc5280::ID_CE_EXT_KEY_USAGE)),
-        ("for key agreement", Draft::leaf().with(extension(rfc5280::ID_CE_KEY_USAGE, true, &KeyUsage(KeyUsages::KeyAgreement.into())))),
+        (
+            "for key agreement",
+            Draft::leaf().with(extension(rfc5280::ID_CE_KEY_USAGE, true, &KeyUsage(KeyUsages::KeyAgreement.into()))),
+        ),
         ("a precertificate", Draft::leaf().with(raw_extension(poison, true, vec![5, 0]))),
         ("unknown critical", Draft::leaf().with(raw_extension(ObjectIdentifier::new_unwrap("1.2.3.4"), true, vec![5, 0]))),
         ("unreadable usage", Draft::leaf().with(raw_extension(rfc5280::ID_CE_EXT_KEY_USAGE, false, vec![5, 0]))),
@@ -101,14 +111,19 @@ fn authorities_that_may_not_issue() {
     let faults: [(&str, fn() -> Draft); 5] = [
         ("not a CA", || Draft::ca("intermediate", None).without(rfc5280::ID_CE_BASIC_CONSTRAINTS)),
         ("not for certificates", || {
-            Draft::ca("intermediate", None)
-                .with(extension(rfc5280::ID_CE_KEY_USAGE, true, &KeyUsage(KeyUsages::DigitalSignature.into())))
+            Draft::ca("intermediate", None).with(extension(
+                rfc5280::ID_CE_KEY_USAGE,
+                true,
+                &KeyUsage(KeyUsages::DigitalSignature.into()),
+            ))
         }),
         ("for timestamps", || {
             let purposes = ExtendedKeyUsage(vec![rfc5280::ID_KP_TIME_STAMPING]);
             Draft::ca("intermediate", None).with(extension(rfc5280::ID_CE_EXT_KEY_USAGE, false, &purposes))
         }),
-        ("constrained", || Draft::ca("intermediate", None).with(raw_extension(rfc5280::ID_CE_NAME_CONSTRAINTS, true, vec![0x30, 0]))),
+        ("constrained", || {
+            Draft::ca("intermediate", None).with(raw_extension(rfc5280::ID_CE_NAME_CONSTRAINTS, true, vec![0x30, 0]))
+        }),
         ("unknown critical", || {
             Draft::ca("intermediate", None).with(raw_extension(ObjectIdentifier::new_unwrap("1.2.3.4"), true, vec![5, 0]))
         }),
@@ -228,7 +243,11 @@ fn an_sct_is_required_by_default() {
     let leaf = instance.issue(Draft::leaf(), &key);
     let policy = Policy::keyless(CertificateIdentity::exact(NAME, ISSUER));
     refused(judge_with(&instance, leaf, &key, &policy), CheckId::CertSct);
-    let garbage = raw_extension(const_oid::db::rfc6962::CT_PRECERT_SCTS, false, der::asn1::OctetString::new([0, 1, 2]).unwrap().to_der().unwrap());
+    let garbage = raw_extension(
+        const_oid::db::rfc6962::CT_PRECERT_SCTS,
+        false,
+        der::asn1::OctetString::new([0, 1, 2]).unwrap().to_der().unwrap(),
+    );
     let leaf = instance.issue(Draft::leaf().with(garbage), &key);
     let text = refused(judge_with(&instance, leaf, &key, &policy), CheckId::CertSct);
     assert!(text.contains("cannot be read"), "{text}");

@@ -1,0 +1,104 @@
+//! How much a verification costs beyond its own signature checks.
+//!
+//! For a bundle of Rekor v1 (4 ECDSA P-256, 1 P-384) and one of Rekor v2 (2 P-256, 2 P-384, 1 Ed25519) from public instances, times
+//! "parse the bundle and verify it" and "these signature checks alone, with parsed keys" in alternation, in one thread, by CPU time,
+//! and prints medians and their ratio. The trust root is prepared once. Only ratios of one run mean anything.
+//!
+//! `cargo run --release -p vidimus-verify --example bench`
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot set itself up has nothing to say")]
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey},
+};
+use jiff::Timestamp;
+use vidimus_core::{Digest, bundle::Bundle, trust::TrustedRoot};
+use vidimus_verify::{Artifact, Policy, SignedEntity, TrustRoot, verify};
+
+const ROUNDS: usize = 15;
+const PER_ROUND: usize = 300;
+/// About as long as what is signed in bundles.
+const MESSAGE: [u8; 300] = [7; 300];
+
+fn main() {
+    let a_txt = "sha256:a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf".parse::<Digest>().unwrap();
+    compare("Rekor v1, bundle 0.3", "happy-path", "production", &a_txt, [4, 1, 0]);
+    compare("Rekor v2, bundle 0.3", "staging-rekor2-dsse", "staging", &a_txt, [2, 2, 1]);
+}
+
+fn compare(what: &str, bundle: &str, root: &str, digest: &Digest, [p256, p384, ed25519]: [usize; 3]) {
+    let trust = TrustRoot::new(&TrustedRoot::from_json(&file(&format!("roots/{root}.json"))).unwrap()).unwrap();
+    let json = file(&format!("{bundle}.sigstore.json"));
+    let (policy, now) = (Policy::unsafe_any_signer(), Timestamp::now());
+    let engine = || {
+        let entity = SignedEntity::from_bundle(Bundle::from_json(&json).unwrap()).unwrap();
+        verify(&entity, &Artifact::digest(digest.clone()), &trust, &policy, now).unwrap();
+    };
+    let checks = [
+        (ecdsa(&lc::ECDSA_P256_SHA256_ASN1_SIGNING, &lc::ECDSA_P256_SHA256_ASN1), p256),
+        (ecdsa(&lc::ECDSA_P384_SHA384_ASN1_SIGNING, &lc::ECDSA_P384_SHA384_ASN1), p384),
+        (ed25519_check(), ed25519),
+    ];
+    let raw = || {
+        for ((key, signature), count) in &checks {
+            (0..*count).for_each(|_| key.verify_sig(&MESSAGE, signature).unwrap());
+        }
+    };
+    let (mut engines, mut raws, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (e, r) = (time(engine), time(raw));
+        engines.push(e);
+        raws.push(r);
+        ratios.push(e / r);
+    }
+    println!(
+        "{what}: engine {:.0} us, its signature checks alone {:.0} us, ratio {:.3} (from {:.3} to {:.3})",
+        median(&mut engines),
+        median(&mut raws),
+        median(&mut ratios),
+        ratios[0],
+        ratios[ROUNDS - 1]
+    );
+}
+
+fn file(name: &str) -> Vec<u8> {
+    std::fs::read(format!("{}/../../testdata/public/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn ecdsa(
+    signing: &'static lc::EcdsaSigningAlgorithm,
+    verifying: &'static lc::EcdsaVerificationAlgorithm,
+) -> (ParsedPublicKey, Vec<u8>) {
+    let pair = EcdsaKeyPair::generate(signing).unwrap();
+    let signature = pair.sign(&SystemRandom::new(), &MESSAGE).unwrap().as_ref().to_vec();
+    (ParsedPublicKey::new(verifying, pair.public_key().as_ref()).unwrap(), signature)
+}
+
+fn ed25519_check() -> (ParsedPublicKey, Vec<u8>) {
+    let pair = Ed25519KeyPair::generate().unwrap();
+    let signature = pair.sign(&MESSAGE).as_ref().to_vec();
+    (ParsedPublicKey::new(&lc::ED25519, pair.public_key().as_ref()).unwrap(), signature)
+}
+
+/// Microseconds of CPU for one call.
+fn time(mut call: impl FnMut()) -> f64 {
+    call();
+    let start = cpu_nanoseconds();
+    (0..PER_ROUND).for_each(|_| call());
+    let spent = u32::try_from((cpu_nanoseconds() - start) / 1_000).unwrap();
+    f64::from(spent) / f64::from(u32::try_from(PER_ROUND).unwrap())
+}
+
+/// The CPU time of this thread so far, as Linux accounts for it.
+fn cpu_nanoseconds() -> u64 {
+    // Giving up the processor makes the kernel bring the account up to date.
+    std::thread::yield_now();
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    stat.split(' ').next().unwrap().parse().unwrap()
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -3,3 +3,4 @@
 mod create;
 mod log;
 mod peers;
+mod services;

@@ -24,11 +24,22 @@ impl Peer {
         }
     }
 
+    /// Its home, where it also runs.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
     /// Runs it and gives its stdout, or its stderr if it fails.
     pub(crate) fn run(&self, args: &[&str]) -> Result<Vec<u8>, String> {
+        self.run_with(&[], args)
+    }
+
+    /// As [`Self::run`], with some variables.
+    pub(crate) fn run_with(&self, variables: &[(&str, &str)], args: &[&str]) -> Result<Vec<u8>, String> {
         let mut command = Command::new(&self.program);
         // The keys that tests make have no password.
-        let output = command.args(args).env("HOME", self.home.path()).env("COSIGN_PASSWORD", "").output().unwrap();
+        command.args(args).env("HOME", self.home.path()).env("COSIGN_PASSWORD", "").current_dir(self.home.path());
+        let output = command.envs(variables.iter().copied()).output().unwrap();
         match output.status.success() {
             true => Ok(output.stdout),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),

@@ -32,8 +32,9 @@ impl Discovery {
         let url = below(&parse_issuer(issuer)?, ".well-known/openid-configuration");
         let answer = http.get(&url).timeout(TIMEOUT).limit(LIMIT).send().await?;
         let discovery: Self = answer.json()?;
-        // Exactly, as Discovery §4.3 says: anything else lets one issuer speak for another.
-        if discovery.issuer != issuer {
+        // Exactly, as Discovery §4.3 says: anything else lets one issuer speak for another. An issuer without a path is the same
+        // URL with and without its slash (RFC 3986 §6.2.3), and URL types write it.
+        if !is_same(issuer, &discovery.issuer) {
             return Err(FlowError::IssuerMismatch { expected: issuer.to_owned(), seen: discovery.issuer });
         }
         Ok(discovery)
@@ -50,6 +51,11 @@ impl Discovery {
     pub(super) fn lacks(&self, what: &'static str) -> FlowError {
         FlowError::NotOffered { issuer: self.issuer.clone(), what }
     }
+}
+
+fn is_same(configured: &str, seen: &str) -> bool {
+    let bare = |text: &str| text.strip_suffix('/').filter(|rest| rest.matches('/').count() == 2).unwrap_or(text).to_owned();
+    bare(configured) == bare(seen)
 }
 
 /// What a token endpoint answers, for good or ill.
@@ -93,5 +99,21 @@ pub(super) async fn ask(
         Ok(read) if answer.status.is_success() || read.error.is_some() => Ok(read),
         Err(unreadable) if answer.status.is_success() => Err(unreadable.into()),
         _ => Err(answer.into_error().into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same;
+
+    #[test]
+    fn issuers_are_compared_exactly() {
+        assert!(is_same("https://i.example", "https://i.example"));
+        assert!(is_same("https://i.example/", "https://i.example") && is_same("https://i.example", "https://i.example/"));
+        for other in
+            ["https://i.example/a/", "http://i.example/a", "https://j.example/a", "https://i.example/a?b", "https://i.example"]
+        {
+            assert!(!is_same("https://i.example/a", other), "{other}");
+        }
     }
 }

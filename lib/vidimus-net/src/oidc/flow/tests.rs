@@ -223,8 +223,11 @@ async fn a_client_secret_is_exchanged() {
 async fn an_issuer_has_to_be_itself_and_offer_the_flow() {
     let server = issuer(|_, iss| gives(&claims(iss))).await;
     let (person, _opened) = Somebody::new(true);
-    let slash = format!("{}/", base(&server));
-    let error = run(Flow::Device, &impatient(), &slash, &TokenRequest::default(), &person, now()).await.unwrap_err();
+    let other = Server::start(|_| {
+        Reply::json(200, &json!({"issuer": "https://evil.example", "token_endpoint": "https://evil.example/t"}))
+    })
+    .await;
+    let error = sign_in(Flow::Device, &other, &person).await.unwrap_err();
     assert!(matches!(error, FlowError::IssuerMismatch { .. }), "{error}");
     let plain = Server::start(|seen| {
         let base = format!("http://{}", seen.header("host").unwrap());

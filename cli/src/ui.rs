@@ -110,6 +110,11 @@ impl Ui {
         matches!(self.data, Data::Stdout) && self.coloured(io::stdout().is_terminal())
     }
 
+    /// A title for people, if data goes to their terminal.
+    pub(crate) fn bold(&self, text: &str) -> String {
+        if self.data_is_coloured() { format!("\x1b[1m{text}\x1b[0m") } else { text.to_owned() }
+    }
+
     fn paint(&self, code: &str, text: &str) -> String {
         if self.coloured(io::stderr().is_terminal()) { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

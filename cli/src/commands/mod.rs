@@ -1,6 +1,7 @@
 //! One module for each family of commands: resolves what was typed into a request, runs it, prints the result.
 
 mod about;
+mod demo;
 mod failures;
 mod look;
 mod sign;
@@ -22,7 +23,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<End, Failur
         Command::Attest(args) => sign::attest(context, args),
         Command::AttestBlob(args) => sign::attest_blob(context, args),
         Command::Completion(args) => about::completion(context, args),
-        Command::Demo(_) => Err(Failure::usage("`demo` is not built yet")),
+        Command::Demo(args) => demo::run(context, args),
         Command::Env(args) => about::env(context, args),
         Command::Initialize(args) => trust::initialize(context, args),
         Command::Login(args) => trust::login(context, args),

@@ -1,11 +1,20 @@
 //! `stack`: the private Sigstore.
 
-use vidimus_stack::stack::{self, Running, Stack, StackConfig, StackError};
+use jiff::Timestamp;
+use vidimus_stack::{
+    identity,
+    stack::{self, Running, Stack, StackConfig, StackDir, StackError},
+    users::{Users, UsersError},
+};
 
 use crate::{
-    args::other::{StackArgs, StackExportArgs, StackStatusArgs, StackTokenArgs, StackUpArgs, StackUserVerb, StackVerb},
+    args::other::{
+        StackArgs, StackDirArgs, StackExportArgs, StackStatusArgs, StackTokenArgs, StackUpArgs, StackUserAddArgs, StackUserVerb,
+        StackVerb,
+    },
     context::{self, Context},
     exit::{End, Failure},
+    ui,
 };
 
 pub(super) fn run(context: &mut Context, args: StackArgs) -> Result<End, Failure> {
@@ -76,8 +85,53 @@ fn export(context: &mut Context, args: StackExportArgs) -> Result<End, Failure> 
     Ok(End::Accepted)
 }
 
-fn user(_context: &mut Context, _verb: StackUserVerb) -> Result<End, Failure> {
-    Err(Failure::usage("`stack user` is not built yet"))
+fn user(context: &mut Context, verb: StackUserVerb) -> Result<End, Failure> {
+    match verb {
+        StackUserVerb::Add(args) => add_user(context, args),
+        StackUserVerb::Remove(args) => {
+            accounts(&args.dir)?.remove_user(&args.email).map_err(|e| user_failure(&e))?;
+            context.ui.say(format!("removed {}", args.email));
+            Ok(End::Accepted)
+        }
+        StackUserVerb::List(dir) => {
+            for user in accounts(&dir)?.users().map_err(|e| user_failure(&e))? {
+                context.ui.data(format!("{}\n", user.email))?;
+            }
+            Ok(End::Accepted)
+        }
+    }
+}
+
+fn add_user(context: &mut Context, args: StackUserAddArgs) -> Result<End, Failure> {
+    let users = accounts(&args.dir)?;
+    let password = if args.password_stdin {
+        std::io::read_to_string(std::io::stdin().lock()).map_err(|e| Failure::undetermined(format!("stdin: {e}")))?
+    } else {
+        ui::ask_secret(&format!("Password for {}", args.email))?
+    };
+    let password = password.trim_end_matches(['\r', '\n']);
+    match users.add_user(&args.email, password, Timestamp::now()) {
+        Ok(()) => context.ui.say(format!("added {}", args.email)),
+        Err(UsersError::Exists(_)) => {
+            users.set_password(&args.email, password).map_err(|e| user_failure(&e))?;
+            context.ui.say(format!("changed the password of {}", args.email));
+        }
+        Err(error) => return Err(user_failure(&error)),
+    }
+    Ok(End::Accepted)
+}
+
+/// The accounts of an existing stack.
+fn accounts(dir: &StackDirArgs) -> Result<Users, Failure> {
+    StackDir::read(&dir.dir).map_err(failure)?;
+    Ok(identity::users(&dir.dir.join("keys")))
+}
+
+fn user_failure(error: &UsersError) -> Failure {
+    match error {
+        UsersError::File(_) | UsersError::Hash(_) => Failure::undetermined(error),
+        _ => Failure::usage(error),
+    }
 }
 
 fn failure(error: StackError) -> Failure {

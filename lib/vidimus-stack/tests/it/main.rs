@@ -2,6 +2,7 @@
 
 mod durability;
 mod life;
+mod peers;
 mod registry;
 mod server;
 mod wire;

@@ -24,8 +24,7 @@ impl<'a> VerifiedChain<'a> {
     }
 
     pub(crate) fn issuer_name(&self) -> String {
-        let name = self.issuer.certificate.subject_text();
-        if self.authority.uri.is_empty() { name } else { format!("{name} ({})", self.authority.uri) }
+        format!("{} ({})", self.issuer.certificate.subject_text(), self.authority.name)
     }
 }
 
@@ -126,7 +125,7 @@ fn check_authority_time(authority: &Authority, issuer: &Issuer, time: Timestamp,
     };
     if !authority.valid_for.contains(time) {
         let span = authority.valid_for;
-        return not_valid(format!("the authority {} in the trusted root", authority.uri), span.start, span.end);
+        return not_valid(format!("the authority {} in the trusted root", authority.name), span.start, span.end);
     }
     if issuer.not_before <= time && time <= issuer.not_after {
         return Ok(());

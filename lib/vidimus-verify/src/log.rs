@@ -140,7 +140,7 @@ enum Required {
 impl<'a> BoundEntry<'a> {
     /// `log.binding`
     fn bind(entry: &'a TlogEntry, log: &'a Log, expected: &Expected<'_>) -> Result<Self, Rejection> {
-        binding::check(entry, &log.base_url, expected)?;
+        binding::check(entry, &log.name, expected)?;
         Ok(Self { entry, log })
     }
 
@@ -150,7 +150,7 @@ impl<'a> BoundEntry<'a> {
     }
 
     fn invalid(&self, check: CheckId, why: impl Into<String>) -> Rejection {
-        Rejection::LogEvidenceInvalid { check, log: self.log.base_url.clone(), index: self.entry.log_index.0, why: why.into() }
+        Rejection::LogEvidenceInvalid { check, log: self.log.name.clone(), index: self.entry.log_index.0, why: why.into() }
     }
 
     fn malformed(&self, check: CheckId, why: impl Into<String>) -> Rejection {
@@ -277,7 +277,7 @@ impl LogEvidence<'_> {
     /// The time that the log's promise proves.
     pub(crate) fn time(&self) -> Option<VerifiedTime> {
         let promised = self.promised.as_ref()?;
-        Some(VerifiedTime { time: promised.time, source: TimeSource::LogPromise, by: self.bound.log.base_url.clone() })
+        Some(VerifiedTime { time: promised.time, source: TimeSource::LogPromise, by: self.bound.log.name.clone() })
     }
 
     pub(crate) fn is_included(&self) -> bool {
@@ -298,7 +298,7 @@ impl LogEvidence<'_> {
     }
 
     fn report(&self, journal: &mut Journal) {
-        let log = &self.bound.log.base_url;
+        let log = &self.bound.log.name;
         let index = self.bound.entry.log_index.0;
         journal.proved(CheckId::LogBinding, format!("entry {index} is about this signature, key and artifact")).by(log);
         if let Some(promised) = &self.promised {
@@ -319,7 +319,7 @@ impl LogEvidence<'_> {
     pub(crate) fn summary(&self) -> VerifiedEntry {
         let entry = self.bound.entry;
         VerifiedEntry {
-            log: self.bound.log.base_url.clone(),
+            log: self.bound.log.name.clone(),
             log_id: self.bound.log.id_hex(),
             index: entry.log_index.to_u64().unwrap_or_default(),
             kind: format!("{} {}", entry.kind_version.kind, entry.kind_version.version),

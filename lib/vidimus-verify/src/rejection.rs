@@ -282,6 +282,11 @@ impl Rejection {
         }
     }
 
+    /// Whether nothing was proven wrong: the caller did not give what it takes to decide. Neither accepted nor rejected.
+    pub fn could_not_tell(&self) -> bool {
+        matches!(self, Self::ArtifactDigestUnknown { .. })
+    }
+
     /// How much this explains: among several rejections of one artifact, show the one with the highest rank. It grows with the number
     /// of checks that passed before.
     pub fn rank(&self) -> u8 {

@@ -54,8 +54,7 @@ pub(crate) fn check(
             Ok((log, _)) if logs.contains(&&log.id) => {}
             Ok((log, time)) => {
                 logs.push(&log.id);
-                let log = if log.base_url.is_empty() { log.id_hex() } else { log.base_url.clone() };
-                journal.proved(CheckId::CertSct, "a log promised to publish the certificate").by(log).at(time);
+                journal.proved(CheckId::CertSct, "a log promised to publish the certificate").by(&*log.name).at(time);
             }
             Err(why) => problems.push(why),
         }
@@ -79,9 +78,9 @@ fn verify<'t>(
     let mut why = format!("an SCT of the log {}, which the trusted root does not have", hex(sct.log_id));
     for log in trust.ct_logs.iter().filter(|log| log.id == sct.log_id) {
         if !log.valid_for.contains(time) {
-            why = format!("an SCT of {time}, outside of the validity of the log {}", log.base_url);
+            why = format!("an SCT of {time}, outside of the validity of the log {}", log.name);
         } else if !sct.scheme(log).is_some_and(|scheme| log.key.verifies(scheme, &signed, sct.signature)) {
-            why = format!("an SCT that the log {} did not sign", log.base_url);
+            why = format!("an SCT that the log {} did not sign", log.name);
         } else {
             return Ok((log, time));
         }

@@ -119,10 +119,10 @@ fn verify_timestamp(der: &[u8], signature: &[u8], trust: &TrustRoot) -> Result<V
                 return Ok(VerifiedTime {
                     time: verified.time,
                     source: TimeSource::TimestampAuthority,
-                    by: authority.name().to_owned(),
+                    by: authority.name.clone(),
                 });
             }
-            Err(e) => why = format!("{}: {e}", authority.name()),
+            Err(e) => why = format!("{}: {e}", authority.name),
         }
     }
     Err(why)

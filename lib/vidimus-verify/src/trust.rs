@@ -98,7 +98,9 @@ impl TrustRoot {
 /// A log and its key: Rekor, or Certificate Transparency.
 #[derive(Debug)]
 pub(crate) struct Log {
-    pub(crate) base_url: String,
+    /// The URL, or the id of a log that has none.
+    pub(crate) name: String,
+    base_url: String,
     pub(crate) id: Vec<u8>,
     /// The key's id in checkpoints, where that is another one.
     checkpoint_id: Option<Vec<u8>>,
@@ -123,14 +125,18 @@ impl Log {
             let why = format_args!("{} trees are not supported", log.hash_algorithm).to_string();
             return Err(ParseError::at("trusted root", "hashAlgorithm", why));
         }
+        // Clients agree that it is required: a key that was valid "since ever" cannot be replaced without a gap.
+        let valid_for = log.public_key.valid_for.filter(|range| range.start.is_some());
+        let valid_for = valid_for.ok_or_else(|| ParseError::at("trusted root", "validFor", "no start"))?;
         Ok(Self {
+            name: if log.base_url.is_empty() { hex(&id) } else { log.base_url.clone() },
             base_url: log.base_url.clone(),
             id,
             checkpoint_id,
             hint,
             scheme: scheme(&log.public_key.key_details, key.algorithm())?,
             key,
-            valid_for: log.public_key.valid_for.unwrap_or_default(),
+            valid_for,
         })
     }
 
@@ -207,7 +213,8 @@ impl Purpose {
 /// A certificate authority or timestamp authority with its certificates.
 #[derive(Debug)]
 pub(crate) struct Authority {
-    pub(crate) uri: String,
+    /// The URL, or the name of an authority that has none.
+    pub(crate) name: String,
     pub(crate) valid_for: TimeRange,
     /// The certificates that can issue others, each with its path to the root checked.
     pub(crate) issuers: Vec<Issuer>,
@@ -257,12 +264,11 @@ impl Authority {
         }
         let signer = signer.map(|certificate| TimestampSigner::new(certificate, &issuers)).transpose()?;
         let valid_for = authority.valid_for.unwrap_or_default();
-        Ok(Self { uri: authority.uri.clone(), valid_for, issuers, signer })
-    }
-
-    /// How people know the authority.
-    pub(crate) fn name(&self) -> &str {
-        &self.uri
+        let name = match issuers.first() {
+            Some(issuer) if authority.uri.is_empty() => issuer.certificate.subject_text(),
+            _ => authority.uri.clone(),
+        };
+        Ok(Self { name, valid_for, issuers, signer })
     }
 }
 

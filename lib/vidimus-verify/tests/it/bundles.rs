@@ -335,6 +335,22 @@ fn an_sct_of_an_unknown_log() {
 }
 
 #[test]
+fn a_threshold_for_scts() {
+    let two = judge(V1, &V1.json(), &V1.policy().require_scts(2));
+    assert_eq!(refused(two, CheckId::CertSct), Rejection::NotEnoughScts { required: 2, verified: 1, problems: vec![] });
+}
+
+#[test]
+fn a_log_key_without_start_is_unusable() {
+    let mut root: Value = serde_json::from_slice(&file("wire/trusted_root.json")).unwrap();
+    root["tlogs"][0]["publicKey"]["validFor"] = json!({});
+    let trust = trust(&serde_json::to_vec(&root).unwrap());
+    assert!(trust.unusable()[0].why.contains("no start"), "{:?}", trust.unusable());
+    let bytes = V1.artifact_bytes();
+    refused(verify(&V1.entity(), &V1.artifact(&bytes), &trust, &V1.policy(), now()), CheckId::LogEntries);
+}
+
+#[test]
 fn versions() {
     assert!(judge(V1, &V1.json(), &V1.policy().min_bundle_version(Version::V03)).unwrap().has(CheckId::BundleVersion));
     // The same bundle, rewritten as an older one without its proof: the log's promise still holds, the policy says no.

@@ -10,3 +10,4 @@ mod keys;
 mod layers;
 mod mutation;
 mod oracle;
+mod timestamps;

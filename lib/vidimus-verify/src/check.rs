@@ -162,4 +162,13 @@ mod tests {
     fn ids_are_sorted_and_unique() {
         assert!(CheckId::ALL.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
     }
+
+    #[test]
+    fn every_check_has_its_page() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/checks");
+        for check in CheckId::ALL {
+            let page = std::fs::read_to_string(format!("{folder}/{check}.md")).unwrap_or_else(|e| panic!("{check}: {e}"));
+            assert!(page.starts_with(&format!("# {check}\n")), "{check}");
+        }
+    }
 }

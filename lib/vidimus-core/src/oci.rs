@@ -239,6 +239,7 @@ impl<T> Deref for Raw<T> {
 
 /// What a manifest URL can answer with.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them, and a box would be in the way of every match")]
 pub enum Document {
     /// One image or artifact.
     Manifest(Manifest),

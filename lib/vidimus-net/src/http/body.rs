@@ -96,7 +96,9 @@ impl Incoming {
         if self.method != Method::HEAD && self.response.content_length().is_some_and(|len| len > limit) {
             return Err(self.too_large(limit));
         }
-        let mut body = BytesMut::new();
+        // Without growing by doubling, a large body is in memory once.
+        let announced = self.response.content_length().filter(|_| self.method != Method::HEAD).unwrap_or(0);
+        let mut body = BytesMut::with_capacity(usize::try_from(announced.min(limit)).unwrap_or(0));
         while let Some(chunk) = self.chunk().await? {
             body.extend_from_slice(&chunk);
             if u64::try_from(body.len()).is_ok_and(|len| len > limit) {

@@ -20,6 +20,8 @@ use super::{Content, OciError, Registry};
 const VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Indexes in indexes. Images have one level; some builders make two.
 const MAX_DEPTH: usize = 4;
+/// One layer on its way to disk. Model weights and Windows base layers reach tens of GiB.
+const MAX_LAYER: u64 = 256 << 30;
 /// Blobs of one image on the way at the same time.
 const PARALLEL: usize = 4;
 
@@ -140,7 +142,8 @@ impl Layout {
             image.annotations.insert(REF_NAME.to_owned(), tag.to_owned());
         }
         let same_tag = |d: &Descriptor| tag.is_some() && d.annotation(REF_NAME) == tag;
-        index.manifests.retain(|d| !same_tag(d) && !(d.digest == image.digest && d.annotations == image.annotations));
+        let same_entry = |d: &Descriptor| d.digest == image.digest && d.annotations == image.annotations;
+        index.manifests.retain(|d| !same_tag(d) && !same_entry(d));
         index.manifests.push(image);
         self.replace("index.json", &Raw::write(INDEX, index).bytes)
     }
@@ -186,23 +189,8 @@ fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, OciError> {
 impl Registry {
     /// Pushes an image of a layout, with everything its manifests point to, and gives the descriptor of what was pushed.
     pub async fn push_layout(&self, layout: &Layout, image: &Descriptor, to: &Reference) -> Result<Descriptor, OciError> {
+        let order = tree(image, to, Source::Layout(layout)).await?;
         // Children before parents: registries refuse a manifest whose content they do not have.
-        let mut order = vec![image.clone()];
-        let mut level = vec![image.clone()];
-        for depth in 0.. {
-            let mut children = Vec::new();
-            for parent in level.iter().filter(|d| d.is_index()) {
-                children.extend(layout.manifest(parent)?.into_index().map_err(|s| OciError::malformed(to, s))?.value.manifests);
-            }
-            if children.is_empty() {
-                break;
-            }
-            order.extend(children.iter().cloned());
-            if depth >= MAX_DEPTH || order.len() > limits::REFERRERS {
-                return Err(OciError::Limit { url: to.to_string(), what: "nested manifests", limit: limits::REFERRERS as u64 });
-            }
-            level = children;
-        }
         for descriptor in order.iter().skip(1).rev() {
             let manifest = layout.manifest(descriptor)?;
             self.push_document(layout, &manifest, &to.repository().digest(descriptor.digest.clone())).await?;
@@ -213,10 +201,47 @@ impl Registry {
         Ok(manifest.descriptor())
     }
 
+    /// Pulls an image into a layout, with everything its manifests point to, and lists it there under its tag.
+    pub async fn pull_layout(&self, from: &Reference, layout: &Layout) -> Result<Descriptor, OciError> {
+        let root = self.manifest(from).await?;
+        let image = root.descriptor();
+        let repository = from.repository();
+        let order = tree(&image, from, Source::Registry(self, repository)).await?;
+        for descriptor in order.iter().rev() {
+            let document = self.manifest(&repository.digest(descriptor.digest.clone())).await?;
+            if let Document::Manifest(manifest) = &document.value {
+                let blobs = content(manifest).into_iter();
+                stream::iter(blobs.map(|blob| async move { self.pull_blob_of(repository, &blob, layout).await }))
+                    .buffer_unordered(PARALLEL)
+                    .try_collect::<()>()
+                    .await?;
+            }
+            layout.put_blob(&document.media_type, &document.bytes)?;
+        }
+        layout.list(image.clone(), from.tag())?;
+        Ok(image)
+    }
+
+    async fn pull_blob_of(&self, from: &Repository, blob: &Descriptor, layout: &Layout) -> Result<(), OciError> {
+        let path = layout.blob_path(&blob.digest);
+        if path.exists() || !blob.urls.is_empty() {
+            return Ok(());
+        }
+        let failed = |e: io::Error| OciError::io(&path, e);
+        let directory = path.parent().unwrap_or(layout.root());
+        fs::create_dir_all(directory).map_err(failed)?;
+        let new = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+        let mut file = tokio::fs::File::from_std(new.reopen().map_err(failed)?);
+        self.blob_to(from, blob, MAX_LAYER, &mut file).await?;
+        file.sync_all().await.map_err(failed)?;
+        make_readable(new.as_file()).map_err(failed)?;
+        new.persist(&path).map(|_| ()).map_err(|e| failed(e.error))
+    }
+
     async fn push_document(&self, layout: &Layout, document: &Raw<Document>, to: &Reference) -> Result<(), OciError> {
         if let Document::Manifest(manifest) = &document.value {
-            let blobs = std::iter::once(&manifest.config).chain(&manifest.layers);
-            stream::iter(blobs.map(|blob| self.push_blob_of(layout, blob, to.repository())))
+            let blobs = content(manifest).into_iter();
+            stream::iter(blobs.map(|blob| async move { self.push_blob_of(layout, &blob, to.repository()).await }))
                 .buffer_unordered(PARALLEL)
                 .try_collect::<()>()
                 .await?;
@@ -236,6 +261,49 @@ impl Registry {
         }
         self.push_blob(to, &Content::known_file(path, blob.digest.clone(), size), None).await
     }
+}
+
+/// Where an image is read from.
+#[derive(Clone, Copy)]
+enum Source<'a> {
+    Layout(&'a Layout),
+    Registry(&'a Registry, &'a Repository),
+}
+
+impl Source<'_> {
+    async fn manifest(self, descriptor: &Descriptor) -> Result<Raw<Document>, OciError> {
+        match self {
+            Self::Layout(layout) => layout.manifest(descriptor),
+            Self::Registry(registry, repository) => registry.manifest(&repository.digest(descriptor.digest.clone())).await,
+        }
+    }
+}
+
+/// What a manifest needs to be complete.
+fn content(manifest: &Manifest) -> Vec<Descriptor> {
+    std::iter::once(&manifest.config).chain(&manifest.layers).cloned().collect()
+}
+
+/// A manifest and everything below it, parents first.
+async fn tree(image: &Descriptor, name: &Reference, source: Source<'_>) -> Result<Vec<Descriptor>, OciError> {
+    let mut order = vec![image.clone()];
+    let mut level = order.clone();
+    for depth in 0.. {
+        let mut children = Vec::new();
+        for parent in level.into_iter().filter(Descriptor::is_index) {
+            let index = source.manifest(&parent).await?.into_index().map_err(|source| OciError::malformed(name, source))?;
+            children.extend(index.value.manifests);
+        }
+        if children.is_empty() {
+            break;
+        }
+        order.extend(children.iter().cloned());
+        if depth >= MAX_DEPTH || order.len() > limits::REFERRERS {
+            return Err(OciError::Limit { url: name.to_string(), what: "nested manifests", limit: limits::REFERRERS as u64 });
+        }
+        level = children;
+    }
+    Ok(order)
 }
 
 /// An image with one file in it: the smallest thing that can be signed and pulled.

@@ -63,6 +63,11 @@ mod tests {
         assert!(artifacts.items.is_empty() && !artifacts.is_complete());
         let tiny = TinyImage::new("f", b"").unwrap();
         assert!(is_send(tiny.push(&registry, &reference)).await.is_err());
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::open_or_create(directory.path()).unwrap();
+        let listed = tiny.write(&layout, None).unwrap();
+        assert!(is_send(registry.push_layout(&layout, &listed, &reference)).await.is_err());
+        assert!(is_send(registry.pull_layout(&reference, &layout)).await.is_err());
         let attachment = BundleAttachment {
             bundle: "{}".into(),
             content: vidimus_core::oci::BundleContent::DsseEnvelope,

@@ -194,3 +194,36 @@ async fn cosign_lists_what_we_attach_and_we_list_what_cosign_attaches() {
     };
     assert_eq!(made_again.manifest().digest, theirs.found.manifest.digest);
 }
+
+#[tokio::test]
+async fn layers_written_by_cosign_2_are_found_and_kept() {
+    let (Some(server), Some(cosign)) = (RealRegistry::start().await, peer("cosign2")) else { return };
+    let image = server.image().await;
+    let reference = server.reference("app").with_digest(image.digest.clone());
+    let prefix = server.directory.path().join("cosign").to_str().unwrap().to_owned();
+    let key = format!("{prefix}.key");
+    let run = |arguments: &[&str]| {
+        let output = Command::new(&cosign)
+            .args(arguments)
+            .env("HOME", server.directory.path())
+            .env("COSIGN_PASSWORD", "")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    run(&["generate-key-pair", "--output-key-prefix", &prefix]);
+    run(&["sign", "-y", "--tlog-upload=false", "--key", &key, &reference.to_string()]);
+    let client = impatient(1);
+    let before = client.discover(reference.repository(), &image.digest, &DiscoverOptions::default()).await;
+    assert!(before.is_complete() && before.items.len() == 1, "{before:?}");
+    let theirs = before.items[0].found.layer.as_ref().map(Layer::parse).unwrap().unwrap().unwrap();
+    let payload = before.items[0].content.clone().unwrap();
+    // Their signature attached once more changes nothing; another one goes beside it, and theirs still verifies.
+    let same = client.attach_legacy(reference.repository(), &image.digest, Attachment::Signature, "", &theirs, payload.clone());
+    assert!(matches!(same.await.unwrap().via, Via::Tag { writes: 0, .. }));
+    let other = Layer { signature: Some(vec![1]), ..Layer::new(LayerKind::SimpleSigning) };
+    client.attach_legacy(reference.repository(), &image.digest, Attachment::Signature, "", &other, payload).await.unwrap();
+    let after = client.discover(reference.repository(), &image.digest, &DiscoverOptions::default()).await;
+    assert_eq!(after.items.len(), 2);
+    run(&["verify", "--insecure-ignore-tlog", "--key", &format!("{prefix}.pub"), &reference.to_string()]);
+}

@@ -103,6 +103,10 @@ async fn a_layout_with_an_index_is_pushed_children_first() {
     for child in [one, two] {
         registry().resolve(&server.reference("app").with_digest(child.digest)).await.unwrap();
     }
+    let copy = Layout::open_or_create(directory.path().join("copy")).unwrap();
+    let pulled = registry().pull_layout(&server.reference("app:multi"), &copy).await.unwrap();
+    assert_eq!(copy.find(Some("multi")).unwrap().digest, pulled.digest);
+    registry().push_layout(&copy, &pulled, &server.reference("again:multi")).await.unwrap();
     std::fs::remove_file(layout.blob_path(&TinyImage::new("f", b"two").unwrap().manifest.layers[0].digest)).unwrap();
     let error = registry().push_layout(&layout, &found, &server.reference("other:multi")).await.unwrap_err();
     assert!(matches!(error, OciError::Io { .. }), "a layout with a missing blob is not pushed");

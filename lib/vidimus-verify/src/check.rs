@@ -133,13 +133,22 @@ pub(crate) struct Journal {
 
 impl Journal {
     pub(crate) fn proved(&mut self, id: CheckId, proved: impl Into<String>) -> &mut Check {
-        self.checks.push(Check { id, proved: proved.into(), by: None, at: None });
+        self.checks.push(Check { id, proved: printable(proved.into()), by: None, at: None });
         self.checks.last_mut().expect("just pushed")
     }
 
     pub(crate) fn note(&mut self, check: CheckId, what: impl Into<String>) {
-        self.notes.push(Note { check, what: what.into() });
+        self.notes.push(Note { check, what: printable(what.into()) });
     }
+}
+
+/// Texts for people hold what strangers wrote into certificates and bundles. Control characters in it could rewrite what a terminal
+/// shows; they are shown as escapes instead.
+pub(crate) fn printable(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 impl Check {
@@ -156,11 +165,17 @@ impl Check {
 
 #[cfg(test)]
 mod tests {
-    use super::CheckId;
+    use super::*;
 
     #[test]
     fn ids_are_sorted_and_unique() {
         assert!(CheckId::ALL.windows(2).all(|pair| pair[0].as_str() < pair[1].as_str()));
+    }
+
+    #[test]
+    fn nothing_in_a_text_can_command_a_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\n".to_owned()), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable("caf\u{e9}".to_owned()), "caf\u{e9}");
     }
 
     #[test]

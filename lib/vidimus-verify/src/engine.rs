@@ -54,7 +54,7 @@ pub fn verify(
     check_witnesses(&entries, policy)?;
 
     let times = time::establish(&entries, entity.timestamps(), signed.signature(), trust, policy, at, &mut journal)?;
-    entries.iter().try_for_each(|entry| entry.check_validity(&times))?;
+    entries.iter().try_for_each(|entry| entry.check_validity(&times, at))?;
 
     let (signer, matched_identity) = match &claimed.certificate {
         Some(certificate) => {

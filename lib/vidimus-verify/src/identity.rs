@@ -66,8 +66,9 @@ impl CertificateIdentity {
         let all = |patterns: &[Pattern], text: &str| patterns.iter().all(|p| p.matches(text));
         let wanted = |patterns: &[Pattern]| patterns.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
         let issuer = signer.issuer().unwrap_or_default();
-        // A certificate without a name must not match "anything".
-        if !signer.names().iter().any(|name| all(&self.san, name.as_str())) {
+        // A certificate without a name, or with names that nobody compares, must not match "anything".
+        let comparable = signer.names().iter().filter(|name| !matches!(name, Identity::Other(_)));
+        if !comparable.into_iter().any(|name| all(&self.san, name.as_str())) {
             let found = signer.names().iter().map(Identity::as_str).collect::<Vec<_>>().join(", ");
             return Some(Mismatch { part: IdentityPart::San, wanted: wanted(&self.san), found });
         }

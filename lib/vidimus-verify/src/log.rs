@@ -284,17 +284,17 @@ impl LogEvidence<'_> {
         self.included.is_some()
     }
 
-    /// Whether the signature was made before the log stopped signing. A promise says so itself; without one, a key that leaked after
-    /// its retirement could sign checkpoints for signatures that are younger.
-    pub(crate) fn check_validity(&self, times: &VerifiedTimes) -> Result<(), Rejection> {
-        let log = self.bound.log;
-        match (self.promised.is_some(), times.earliest(), log.valid_for.end) {
-            (false, Some(time), Some(end)) if end < time => {
-                let why = format!("the log's key was valid until {end} only, the signature was made {time}");
-                Err(self.bound.invalid(CheckId::LogCheckpoint, why))
-            }
-            _ => Ok(()),
+    /// Whether the log was in service at some moment between the signature and now. A promise says so itself; without one, a key that
+    /// leaked after its retirement could sign checkpoints for signatures that are younger.
+    pub(crate) fn check_validity(&self, times: &VerifiedTimes, now: Timestamp) -> Result<(), Rejection> {
+        let span = self.bound.log.valid_for;
+        let too_early = span.start.is_some_and(|start| now < start);
+        let too_late = times.earliest().zip(span.end).is_some_and(|(time, end)| end < time);
+        if self.promised.is_some() || !too_early && !too_late {
+            return Ok(());
         }
+        let why = "the log's key was not valid at any time since the signature was made".to_owned();
+        Err(self.bound.invalid(CheckId::LogCheckpoint, why))
     }
 
     fn report(&self, journal: &mut Journal) {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use vidimus_core::{Algorithm, Digest, ParseError, bundle::Version, fulcio::Extension};
 
-use crate::{CertificateIdentity, CertificateSigner, CheckId, Format};
+use crate::{CertificateIdentity, CertificateSigner, CheckId, Format, check::printable};
 
 /// A signature that was not accepted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -314,6 +314,10 @@ impl Rejection {
 
     /// What to do about it, if there is something.
     pub fn hint(&self) -> Option<String> {
+        self.advice().map(printable)
+    }
+
+    fn advice(&self) -> Option<String> {
         Some(match self {
             Self::ArtifactDigestUnknown { wanted: None, .. } => "give the file itself instead of its digest".to_owned(),
             Self::ArtifactDigestUnknown { wanted: Some(wanted), .. } => {
@@ -364,6 +368,14 @@ impl Mismatch {
 
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::new();
+        self.explain(&mut text)?;
+        f.write_str(&printable(text))
+    }
+}
+
+impl Rejection {
+    fn explain(&self, f: &mut impl fmt::Write) -> fmt::Result {
         match self {
             Self::ArtifactDigestUnknown { wanted: Some(wanted), .. } => {
                 write!(f, "the signature is over the artifact's {wanted} digest, which is not known")

@@ -314,4 +314,8 @@ fn a_log_that_was_retired_before_the_signature_was_made() {
     let promised = retired.promised_signature(b"x", signature, &encoding::pem("PUBLIC KEY", &bench.key.spki()));
     let entity = entity.clone().with_log_entry(promised);
     refused(verify(&entity, &Artifact::bytes(b"x"), &retired.trust(), &policy, now), CheckId::LogCheckpoint);
+    // Nor can it have been in a log that starts only later.
+    let before = at("2024-12-31T00:00:00Z");
+    let (alone, _) = rekor_2(&Bench { instance: retired, ..bench }, b"x", "rekor2.test");
+    refused(verify(&alone, &Artifact::bytes(b"x"), &Instance::new().trust(), &policy, before), CheckId::LogCheckpoint);
 }

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use vidimus::{
     net::{
         environment::Environment,
-        oidc::{Ambient, FlowError, IdentityToken, Interactivity, Message, OidcError, Person, TokenRequest, identify as find},
+        oidc::{
+            Ambient, FlowError, IdentityToken, Interactivity, Message, OidcError, Outcome, Person, TokenRequest, identify as find,
+        },
     },
     services::Services,
 };
@@ -63,6 +65,10 @@ fn failure(error: &OidcError) -> Failure {
     match error {
         OidcError::Given { .. } => Failure::new(End::Rejected, error).hint("get a new identity token"),
         OidcError::GivenFile { .. } | OidcError::NoIssuer(_) => Failure::usage(error),
+        OidcError::Ambient { tried } => match tried.iter().any(|attempt| matches!(attempt.outcome, Outcome::Failed(_))) {
+            true => Failure::undetermined(error),
+            false => Failure::new(End::Rejected, error),
+        },
         OidcError::None { .. } => Failure::usage(error).hint("pass --identity-token TOKEN, or set SIGSTORE_ID_TOKEN"),
         OidcError::Flow(flow) => match flow {
             FlowError::Refused { .. } | FlowError::Token(_) | FlowError::TokenIssuer { .. } | FlowError::Binding(_) => {

@@ -114,12 +114,21 @@ pub enum OidcError {
         /// Why not.
         why: String,
     },
-    /// Nothing gave a token, and nothing more may be tried.
-    #[error("no identity token: {}", explain(tried, *asked))]
+    /// The environment should have given a token, and did not. Nothing interactive is started then: it would hide the fault.
+    #[error("no identity token from this environment: {}", list(tried))]
+    Ambient {
+        /// What was tried.
+        tried: Vec<Attempt>,
+    },
+    /// There is no token anywhere, and nothing more may be tried.
+    #[error("no identity token: {}; {}", list(tried), match asked {
+        Some(_) => "the flow `token` needs --identity-token or an ambient one",
+        None => "nobody is there to sign in; give --identity-token, set SIGSTORE_ID_TOKEN, or ask for a flow",
+    })]
     None {
         /// What was tried.
         tried: Vec<Attempt>,
-        /// Whether a flow was excluded by the caller's own words.
+        /// The flow that was asked for and does not start anything.
         asked: Option<Flow>,
     },
     /// A flow needs an issuer.
@@ -154,11 +163,10 @@ pub async fn identify(
         }
     }
     let flow = match (request.flow, request.interactivity) {
-        (Some(Flow::Token), _) => return Err(OidcError::None { tried, asked: Some(Flow::Token) }),
-        (Some(flow), _) => flow,
-        // An environment that should have given a token and did not is a fault to report, not to talk over with a browser.
-        (None, Interactivity::Terminal) if !tried.iter().any(Attempt::is_failure) => Flow::Normal,
-        (None, _) => return Err(OidcError::None { tried, asked: None }),
+        (Some(flow), _) if flow != Flow::Token => flow,
+        _ if tried.iter().any(Attempt::is_failure) => return Err(OidcError::Ambient { tried }),
+        (None, Interactivity::Terminal) => Flow::Normal,
+        (asked, _) => return Err(OidcError::None { tried, asked }),
     };
     let issuer = request.issuer.as_deref().ok_or(OidcError::NoIssuer(flow))?;
     let token = flow::run(flow, http, issuer, request, person, now).await?;
@@ -199,16 +207,11 @@ fn checked(text: &str, now: Timestamp) -> Result<IdentityToken, TokenError> {
     Ok(token)
 }
 
-fn explain(tried: &[Attempt], asked: Option<Flow>) -> String {
-    let mut text: String = tried.iter().map(|attempt| format!("{attempt}; ")).collect();
-    text.push_str(match asked {
-        Some(_) => "the flow `token` needs --identity-token or an ambient one",
-        None if tried.iter().any(Attempt::is_failure) => {
-            "nothing interactive was started, because the environment should have given a token; ask for a flow to do so all the same"
-        }
-        None => "nobody is there to sign in interactively; give --identity-token, set SIGSTORE_ID_TOKEN, or ask for a flow",
-    });
-    text
+/// What was tried, the failures first: among ten places that do not apply, the one that broke is what a person looks for.
+fn list(tried: &[Attempt]) -> String {
+    let (failed, absent): (Vec<&Attempt>, Vec<_>) = tried.iter().partition(|attempt| attempt.is_failure());
+    let all: Vec<String> = failed.into_iter().chain(absent).map(Attempt::to_string).collect();
+    if all.is_empty() { "no ambient source was asked".to_owned() } else { all.join("; ") }
 }
 
 impl fmt::Display for Flow {
@@ -344,8 +347,10 @@ mod tests {
             issuer: Some("http://127.0.0.1:1".into()),
             ..TokenRequest::default()
         };
-        let error = get(&env, &request).await.unwrap_err().to_string();
-        assert!(error.contains("id-token: write"), "{error}");
+        let error = get(&env, &request).await.unwrap_err();
+        assert!(matches!(error, OidcError::Ambient { .. }), "{error}");
+        let start = "no identity token from this environment: github-actions: failed: this job may not ask for a token";
+        assert!(error.to_string().starts_with(start), "{error}");
     }
 
     #[tokio::test]

@@ -58,9 +58,9 @@ impl CacheError {
         move |source| Self { path, what, source }
     }
 
-    /// Whether the place cannot be written to by us at all: a read-only file system, another user's directory.
-    pub(super) fn is_read_only(&self) -> bool {
-        matches!(self.source.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
+    /// Whether another process is in the way, as opposed to the place being unfit.
+    pub(super) fn is_busy(&self) -> bool {
+        self.source.kind() == io::ErrorKind::TimedOut
     }
 }
 
@@ -122,7 +122,7 @@ impl Layout {
         for below in ["", "root_history", "targets"] {
             let entries = match fs::read_dir(dir.join(below)) {
                 Ok(entries) => entries,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => continue,
+                Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
                 Err(e) => return Err(CacheError::new(&dir, "cannot be listed")(e)),
             };
             for entry in entries.take(MAX_FILES).flatten() {

@@ -31,7 +31,7 @@ use self::{
 };
 use crate::{
     environment::Environment,
-    http::{Client, HttpError, Network},
+    http::{Client, HttpError, Network, Retry},
 };
 
 /// Sigstore's public-good instance.
@@ -40,6 +40,8 @@ pub const PUBLIC_GOOD_MIRROR: &str = "https://tuf-repo-cdn.sigstore.dev";
 const TRUSTED_ROOT: &str = "trusted_root.json";
 /// The target with the signing configuration; the name is part of the interface between Sigstore's clients and repositories.
 const SIGNING_CONFIG: &str = "signing_config.v0.2.json";
+/// Time for one file of a mirror while the cache could be used instead.
+const BRIEF: Duration = Duration::from_secs(5);
 /// Most root rotations walked in one refresh. Roots rotate a few times a year at most.
 const ROOT_ROTATIONS: u32 = 128;
 
@@ -303,11 +305,12 @@ impl Tuf {
             None => None,
             Some(layout) => match lock(layout, name).await {
                 Ok(lock) => Some((layout, lock)),
-                Err(e) if e.is_read_only() => {
-                    warnings.push(format!("the TUF cache cannot be written, so everything is fetched again: {e}"));
+                Err(e) if e.is_busy() => return Err(e.into()),
+                // A read-only home, a full disk: what is fetched now is as good as what would have been kept.
+                Err(e) => {
+                    warnings.push(format!("the TUF cache cannot be written, so the next command fetches everything again: {e}"));
                     None
                 }
-                Err(e) => return Err(e.into()),
             },
         };
         let files = layout.map(|layout| layout.load(name)).transpose()?.unwrap_or_default();
@@ -317,13 +320,15 @@ impl Tuf {
         {
             return fetched.into_material(name, false, &mut warnings);
         }
-        match fetch(mirror.repository(&self.http), root, files, now).await {
+        let http = if cached.is_ok() { brief(&self.http) } else { self.http.clone() };
+        match fetch(mirror.repository(&http), root, files, now).await {
             Ok((fetched, files)) => {
-                let material = fetched.into_material(name, true, &mut warnings)?;
-                if let Some((layout, lock)) = &held {
-                    layout.replace(lock, name, &files, now)?;
+                let kept = held.as_ref().map_or(Ok(()), |(layout, lock)| layout.replace(lock, name, &files, now));
+                if let Err(e) = kept {
+                    warnings
+                        .push(format!("the TUF cache could not be written, so the next command fetches everything again: {e}"));
                 }
-                Ok(material)
+                fetched.into_material(name, true, &mut warnings)
             }
             Err(error) => match (http_error(&error), cached) {
                 // An outage is no reason to stop trusting what is signed to be valid now.
@@ -466,6 +471,15 @@ impl MetadataStore for Staging {
         self.files().insert(name.to_owned(), bytes.to_vec());
         Ok(())
     }
+}
+
+/// A client that does not insist: there is something to fall back to, and somebody waits.
+fn brief(http: &Client) -> Client {
+    let mut config = http.config().clone();
+    config.retry = Retry::NEVER;
+    config.connect_timeout = config.connect_timeout.min(BRIEF);
+    config.timeout = config.timeout.min(BRIEF);
+    Client::new(config)
 }
 
 async fn lock(layout: &Layout, mirror: &str) -> Result<Lock, CacheError> {

@@ -393,6 +393,18 @@ async fn without_a_home_everything_stays_in_memory() {
 }
 
 #[tokio::test]
+async fn a_cache_that_cannot_be_written_costs_a_refresh_and_nothing_else() {
+    let (repository, home) = (Repository::new(), tempfile::tempdir().unwrap());
+    let file = home.path().join("file");
+    fs::write(&file, "").unwrap();
+    let options = options(&file.join("root"), &repository.url(), &repository.root_file());
+    let used = material(&impatient(), options.clone(), now()).await.unwrap();
+    assert!(used.trusted_root_json == TRUST && used.warnings()[0].contains("cannot be written"), "{:?}", used.warnings());
+    // Initialising means keeping: here it is an error.
+    assert!(matches!(initialize(&impatient(), &options, now()).await, Err(TufError::Cache(_))));
+}
+
+#[tokio::test]
 async fn commands_that_refresh_at_the_same_time_do_not_get_in_each_others_way() {
     let (repository, home) = (Repository::new(), tempfile::tempdir().unwrap());
     initialize(&impatient(), &options(home.path(), &repository.url(), &repository.root_file()), now()).await.unwrap();

@@ -7,6 +7,7 @@
 
 pub mod config;
 pub mod ct;
+mod grpc;
 mod key;
 mod leaf;
 pub mod principal;

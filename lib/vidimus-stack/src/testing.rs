@@ -12,6 +12,7 @@ use hyper_util::service::TowerToHyperService;
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    pub(crate) trailers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
@@ -29,6 +30,7 @@ impl Answer {
 pub(crate) async fn call(router: &Router, request: Request<Body>) -> Answer {
     let response = TowerToHyperService::new(router.clone()).call(request).await.unwrap();
     let (parts, body) = response.into_parts();
-    let body = body.collect().await.unwrap().to_bytes().to_vec();
-    Answer { status: parts.status, headers: parts.headers, body }
+    let body = body.collect().await.unwrap();
+    let trailers = body.trailers().cloned().unwrap_or_default();
+    Answer { status: parts.status, headers: parts.headers, trailers, body: body.to_bytes().to_vec() }
 }

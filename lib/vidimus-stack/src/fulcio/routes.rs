@@ -17,10 +17,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use super::config::IssuerConfig;
-use super::{Fulcio, IssueRefusal, Issued, Proof};
+use super::{Fulcio, IssueRefusal, Issued, Proof, grpc};
 
 /// Bytes of a request: a token of 16 KiB, an RSA key, a request with it. Fulcio takes 4 MiB and needs none of it.
-const REQUEST_BYTES: usize = 64 << 10;
+pub(super) const REQUEST_BYTES: usize = 64 << 10;
 
 /// The routes, for the origin's root: sigstore-python drops any path of the URL it is given.
 pub fn router(fulcio: Arc<Fulcio>) -> Router {
@@ -32,7 +32,8 @@ pub fn router(fulcio: Arc<Fulcio>) -> Router {
         .route("/api/v1/rootCert", get(root_cert))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES))
         .layer(middleware::from_fn(cors))
-        .with_state(fulcio)
+        .with_state(fulcio.clone())
+        .merge(grpc::router(fulcio))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -165,12 +166,12 @@ fn issuer_json(url_field: &str, issuer: &IssuerConfig) -> Value {
 const PEM: (header::HeaderName, &str) = (header::CONTENT_TYPE, "application/pem-certificate-chain");
 
 /// Leaf, intermediate, root; this API's PEM has no final newline.
-fn chain_v2(fulcio: &Fulcio, issued: &Issued) -> Vec<String> {
+pub(super) fn chain_v2(fulcio: &Fulcio, issued: &Issued) -> Vec<String> {
     let chain = fulcio.chain().certificates().iter().map(|c| c.pem.as_str());
     std::iter::once(issued.pem.as_str()).chain(chain).map(|pem| pem.trim_end().to_owned()).collect()
 }
 
-fn bearer(headers: &HeaderMap) -> Option<String> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())

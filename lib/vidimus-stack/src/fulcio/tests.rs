@@ -557,3 +557,41 @@ fn principals_of_ci_systems() {
     );
     assert_eq!(p.extensions.get(Extension::SourceRepositoryDigest), None);
 }
+
+/// A client that knows protocol buffers: fields by number, with their lengths in one or two bytes.
+fn protobuf(number: u8, content: &[u8]) -> Vec<u8> {
+    let (low, high) = (u8::try_from(content.len() % 128).unwrap(), u8::try_from(content.len() / 128).unwrap());
+    let length = if high == 0 { vec![low] } else { vec![low | 0x80, high] };
+    [vec![number << 3 | 2], length, content.to_vec()].concat()
+}
+
+#[tokio::test]
+async fn grpc_wire() {
+    let bench = Bench::new();
+    let signer = Signer::new();
+    let call_with = async |proof: Vec<u8>| {
+        let key = protobuf(1, &[vec![1 << 3, 2], protobuf(2, signer.pem().as_bytes())].concat());
+        let request =
+            [protobuf(1, &protobuf(1, bench.token().as_bytes())), protobuf(2, &[key, protobuf(2, &proof)].concat())].concat();
+        let framed = [vec![0], u32::try_from(request.len()).unwrap().to_be_bytes().to_vec(), request].concat();
+        let path = "/dev.sigstore.fulcio.v2.CA/CreateSigningCertificate";
+        let request = Request::post(path).header("content-type", "application/grpc").body(Body::from(framed)).unwrap();
+        call(&bench.router(), request).await
+    };
+    let answer = call_with(signer.sign("jdoe@example.com")).await;
+    assert_eq!((answer.status, answer.trailers["grpc-status"].as_bytes()), (StatusCode::OK, &b"0"[..]));
+    assert_eq!(answer.headers["content-type"], "application/grpc");
+    assert_eq!(answer.body[..1], [0]);
+    assert_eq!(usize::try_from(u32::from_be_bytes(answer.body[1..5].try_into().unwrap())).unwrap(), answer.body.len() - 5);
+    let text = String::from_utf8_lossy(&answer.body);
+    assert_eq!((text.matches("-----BEGIN CERTIFICATE-----").count(), answer.body[5]), (3, 2 << 3 | 2));
+    let refused = call_with(signer.sign("other")).await;
+    assert_eq!((refused.status, refused.headers["grpc-status"].as_bytes(), refused.body.len()), (StatusCode::OK, &b"3"[..], 0));
+    assert_eq!(refused.headers["grpc-message"], "The signature supplied in the request could not be verified");
+    for (method, content) in [("GetTrustBundle", "-----BEGIN CERTIFICATE-----"), ("GetConfiguration", ISSUER)] {
+        let request = Request::post(format!("/dev.sigstore.fulcio.v2.CA/{method}")).body(Body::from(vec![0; 5])).unwrap();
+        let answer = call(&bench.router(), request).await;
+        assert_eq!(answer.trailers["grpc-status"], "0");
+        assert!(String::from_utf8_lossy(&answer.body).contains(content), "{method}");
+    }
+}

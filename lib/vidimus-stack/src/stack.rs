@@ -104,6 +104,9 @@ pub enum StackError {
         "{0} is not a loopback address: anyone who reaches it could get certificates and write to the logs; add the flag that exposes the stack if that is meant"
     )]
     NotLoopback(IpAddr),
+    /// Not the name of a host, as it stands in URLs.
+    #[error("'{0}' is not a host name or address as URLs have it (lower case, IPv6 in brackets, no port)")]
+    Host(String),
     /// There is no stack in the directory.
     #[error("{}: no stack here; start one with `vidimus stack up --dir {}`", .0.display(), .0.display())]
     NoStack(PathBuf),
@@ -153,7 +156,7 @@ impl Stack {
         let listen = listen_address(&config)?;
         let mut dir = config.dir.as_deref().map(StackDir::lock).transpose()?;
         let kept = dir.as_ref().and_then(|dir| dir.record().cloned());
-        let host = wanted_host(&config, kept.as_ref());
+        let host = wanted_host(&config, kept.as_ref())?;
         let listener = listen_on(listen, &host, &config, kept.as_ref())?;
         let port =
             listener.local_addr().map_err(|source| StackError::Bind { address: (listen, 0).into(), kept: false, source })?.port();
@@ -177,7 +180,8 @@ impl Stack {
             source,
         })?;
         let renewal = tokio::spawn(renew(services.clone()));
-        Ok(Running { origin, root, dir, exposes: exposes(listen, port), server, services, renewal, _scratch: scratch })
+        let exposes = exposes(listen, &origin);
+        Ok(Running { origin, root, dir, exposes, server, services, renewal, _scratch: scratch })
     }
 }
 
@@ -303,8 +307,14 @@ fn listen_address(config: &StackConfig) -> Result<IpAddr, StackError> {
     if listen.is_loopback() || config.expose { Ok(listen) } else { Err(StackError::NotLoopback(listen)) }
 }
 
-fn wanted_host(config: &StackConfig, kept: Option<&Record>) -> String {
-    config.host.clone().or_else(|| kept.map(|record| record.host.clone())).unwrap_or_else(|| "127.0.0.1".to_owned())
+/// The host of the origin: log ids, checkpoints and the trust root contain it as it is written here.
+fn wanted_host(config: &StackConfig, kept: Option<&Record>) -> Result<String, StackError> {
+    let host = config.host.clone().or_else(|| kept.map(|record| record.host.clone())).unwrap_or_else(|| "127.0.0.1".to_owned());
+    let url = url::Url::parse(&origin_of(&host, 1));
+    match url.is_ok_and(|url| url.host_str() == Some(&host)) {
+        true => Ok(host),
+        false => Err(StackError::Host(host)),
+    }
 }
 
 fn origin_of(host: &str, port: u16) -> String {
@@ -318,12 +328,12 @@ fn check_origin(dir: &Path, record: &Record, wanted: &str) -> Result<(), StackEr
     Err(StackError::Origin { dir: dir.to_path_buf(), kept: record.origin.clone(), wanted: wanted.to_owned() })
 }
 
-fn exposes(listen: IpAddr, port: u16) -> Option<String> {
+fn exposes(listen: IpAddr, origin: &str) -> Option<String> {
     (!listen.is_loopback()).then(|| {
         format!(
-            "listening on {listen}:{port}, without TLS. Whoever reaches this port can read every log entry, certificate and image, \
-             add entries to the logs and ask for timestamps. Certificates and pushes to the registry take the password of one of the \
-             stack's users."
+            "listening on {listen} as {origin}, without TLS. Whoever reaches this port can read every log entry, certificate and \
+             image, add entries to the logs and ask for timestamps. Certificates and pushes to the registry take the password of one \
+             of the stack's users. Clients must reach it as {origin}: that name is in its trust root."
         )
     })
 }

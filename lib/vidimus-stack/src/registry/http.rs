@@ -126,7 +126,7 @@ impl Service {
                 let stored = self.on_disk(move |registry| registry.manifest(&name, &reference)).await?;
                 Ok(manifest_answer(stored, request.method == Method::HEAD))
             }
-            Method::PUT => self.put_manifest(name, reference, &request, body).await,
+            Method::PUT => self.put_manifest(name, reference, request, body).await,
             Method::DELETE => {
                 self.on_disk(move |registry| registry.delete_manifest(&name, &reference)).await?;
                 Ok(StatusCode::ACCEPTED.into_response())

@@ -88,7 +88,7 @@ impl Services {
     /// All routes.
     pub(super) fn router(self: &Arc<Self>, access: registry::Access) -> Router {
         Router::new()
-            .route("/healthz", get(async || Json(serde_json::json!({"status": "SERVING"}))))
+            .route("/healthz", get(health))
             .route("/status.json", get(status))
             .with_state(Arc::clone(self))
             .merge(self.identity.router())
@@ -142,6 +142,15 @@ impl Services {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             services,
         }
+    }
+}
+
+/// A log that could not write takes no more entries until a restart: that is not health.
+async fn health(State(services): State<Arc<Services>>) -> (http::StatusCode, Json<serde_json::Value>) {
+    let logs = [services.rekor_v1.status(), services.rekor_v2.status(), services.ct.status()];
+    match logs.into_iter().find_map(|log| log.failed) {
+        None => (http::StatusCode::OK, Json(serde_json::json!({"status": "SERVING"}))),
+        Some(why) => (http::StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({"status": "NOT_SERVING", "message": why}))),
     }
 }
 
@@ -242,12 +251,14 @@ fn failed<E: ToString>(service: &'static str) -> impl Fn(E) -> StackError {
 
 /// The public files of the stack in `dir`.
 pub(super) fn public_files(dir: &Path) -> std::io::Result<Vec<(String, Vec<u8>)>> {
-    let tree = Tree::open(dir.join(PUBLIC), false)?;
     let mut files = Vec::new();
-    for name in tree.list("")? {
-        let content = tree.read(&name)?.unwrap_or_default();
-        files.push((name, content));
+    for entry in std::fs::read_dir(dir.join(PUBLIC))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.push((entry.file_name().to_string_lossy().into_owned(), std::fs::read(entry.path())?));
+        }
     }
+    files.sort();
     Ok(files)
 }
 

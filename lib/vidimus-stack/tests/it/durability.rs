@@ -219,7 +219,8 @@ async fn check(origin: &str, promises: &Promises) {
             answer.bytes().await.unwrap().to_vec()
         }
     };
-    for (digest, content) in promises.blobs.lock().unwrap().clone() {
+    let blobs = promises.blobs.lock().unwrap().clone();
+    for (digest, content) in blobs {
         assert_eq!(get(format!("/v2/durable/blobs/{digest}")).await, content);
     }
     let leaves = check_v2(&get, promises).await;

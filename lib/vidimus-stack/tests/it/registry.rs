@@ -305,3 +305,21 @@ async fn an_exposed_registry_wants_a_password_for_writing() {
     assert_eq!(registry.get("/v2/").await.status(), StatusCode::UNAUTHORIZED, "where clients learn that there are passwords");
     assert_eq!(registry.get("/v2/_catalog").await.status(), StatusCode::OK, "reading is free");
 }
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_not_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = StackConfig { dir: Some(dir.path().into()), ..StackConfig::default() };
+    let registry = Registry { running: Stack::start(config).await.unwrap(), client: Client::new() };
+    // Without a place for temporary files every write fails, as on a full disk.
+    let temporary = dir.path().join("registry/.tmp");
+    std::fs::remove_dir(&temporary).unwrap();
+    let digest = Digest::sha256(b"content");
+    let path = format!("/v2/a/blobs/uploads/?digest={digest}");
+    let answer = registry.request(Method::POST, &path).body("content").send().await.unwrap();
+    assert_eq!(code(answer).await, (StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN".into()));
+    assert_eq!(registry.get(&format!("/v2/a/blobs/{digest}")).await.status(), StatusCode::NOT_FOUND);
+    std::fs::create_dir(&temporary).unwrap();
+    registry.blob("a", b"content").await;
+    registry.running.shutdown().await;
+}

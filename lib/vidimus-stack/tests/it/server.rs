@@ -84,3 +84,13 @@ async fn a_directory_keeps_its_port_and_belongs_to_one() {
     assert!(matches!(&error, StackError::Bind { kept: true, .. }), "{error}");
     drop(taken);
 }
+
+#[tokio::test]
+async fn the_host_must_be_one() {
+    for host in ["", "a b", "a/b", "a:1", "UPPER", "::1"] {
+        let config = StackConfig { host: Some(host.into()), ..StackConfig::default() };
+        assert!(matches!(Stack::start(config).await, Err(StackError::Host(_))), "{host}");
+    }
+    let running = Stack::start(StackConfig { host: Some("localhost".into()), ..StackConfig::default() }).await.unwrap();
+    assert!(running.origin().starts_with("http://localhost:"));
+}

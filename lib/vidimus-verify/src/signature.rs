@@ -87,11 +87,21 @@ impl<'a> Signed<'a> {
         }
     }
 
+    /// The digest that a bundle states of its artifact. cosign 3 writes an empty one beside pure Ed25519 signatures.
+    fn stated_digest(&self) -> Result<Option<Digest>, Rejection> {
+        match self.entity.content() {
+            Content::Message { digest: Some(hint), .. } if !(hint.algorithm.is_empty() && hint.digest.0.is_empty()) => {
+                hint.to_digest().map(Some).map_err(|e| Rejection::malformed(CheckId::BundleContent, e))
+            }
+            _ => Ok(None),
+        }
+    }
+
     /// The hashes that a signature by this key may be over, the likeliest first.
     fn hashes(&self, key: &PublicKey) -> Result<Vec<Algorithm>, Rejection> {
         let mut hashes = Vec::with_capacity(3);
-        if let Content::Message { digest: Some(hint), .. } = self.entity.content() {
-            hashes.push(hint.to_digest().map_err(|e| Rejection::malformed(CheckId::BundleContent, e))?.algorithm());
+        if let Some(hint) = self.stated_digest()? {
+            hashes.push(hint.algorithm());
         }
         hashes.push(key.algorithm().default_hash());
         // cosign before version 3 signed with SHA-256 whatever the key.
@@ -160,10 +170,9 @@ pub(crate) fn check_subject(
     journal: &mut Journal,
 ) -> Result<Option<Statement>, Rejection> {
     match signed.content() {
-        Content::Message { digest, .. } => {
-            if let Some(hint) = digest {
-                let hint = hint.to_digest().map_err(|e| Rejection::malformed(CheckId::BundleContent, e))?;
-                compare(CheckId::SignatureMessage, &hint, artifact)?;
+        Content::Message { .. } => {
+            if let Some(stated) = signed.stated_digest()? {
+                compare(CheckId::SignatureMessage, &stated, artifact)?;
             }
             Ok(None)
         }

@@ -12,7 +12,10 @@ use der::{Any, Encode, asn1::BitString};
 use vidimus_core::{Algorithm, Digest, dsse, encoding, intoto, trust::TimeRange};
 use vidimus_verify::{Artifact, CheckId, Policy, PublicKey, Rejection, SignedEntity, Signer, TrustRoot, Verified, verify};
 
-use crate::forge::{Instance, Key, at, signed_at};
+use crate::{
+    common::{entity, file},
+    forge::{Instance, Key, at, signed_at},
+};
 
 const ARTIFACT: &[u8] = b"an artifact";
 
@@ -156,4 +159,29 @@ fn keys_from_pem_and_der() {
     assert_eq!(PublicKey::from_pem_or_der(pem.as_bytes()).unwrap(), key.public());
     assert_eq!(PublicKey::from_pem_or_der(&key.spki()).unwrap(), key.public());
     assert!(PublicKey::from_pem_or_der(b"nothing").is_err());
+}
+
+#[test]
+fn what_cosign_writes_with_keys() {
+    let artifact = file("cosign/artifact");
+    for name in ["p256", "ed25519"] {
+        let key = PublicKey::from_pem_or_der(&file(&format!("cosign/{name}.pub"))).unwrap();
+        let old = SignedEntity::from_cosign_blob_bundle(&file(&format!("cosign/{name}.blob-bundle.json"))).unwrap();
+        let new = entity(&file(&format!("cosign/{name}.sigstore.json")));
+        for entity in [old, new] {
+            let verdict = judge(&key, &entity, &Artifact::bytes(&artifact));
+            verdict.unwrap_or_else(|e| panic!("{name}, {}: {e}", entity.format()));
+            assert!(judge(&key, &entity, &Artifact::bytes(b"other")).is_err());
+        }
+    }
+}
+
+#[test]
+fn what_cosign_writes_into_files_of_their_own() {
+    let (artifact, key) = (file("cosign/artifact"), PublicKey::from_pem_or_der(&file("cosign/p256.pub")).unwrap());
+    let signature = encoding::decode(String::from_utf8(file("cosign/p256.sig")).unwrap().trim()).unwrap();
+    assert!(judge(&key, &SignedEntity::detached(signature), &Artifact::bytes(&artifact)).is_ok());
+    let envelope = SignedEntity::detached_envelope(file("cosign/p256.envelope.json")).unwrap();
+    let verified = judge(&key, &envelope, &Artifact::bytes(&artifact)).unwrap();
+    assert_eq!(verified.statement().unwrap().predicate_type, "https://cosign.sigstore.dev/attestation/v1");
 }

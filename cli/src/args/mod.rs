@@ -11,12 +11,13 @@ pub(crate) mod groups;
 pub(crate) mod image;
 mod known;
 pub(crate) mod other;
+pub(crate) mod tools;
 
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, builder::ValueParser, parser::ValueSource};
 
-use self::{blob::*, groups::GlobalArgs, image::*, other::*};
+use self::{blob::*, groups::GlobalArgs, image::*, other::*, tools::*};
 
 /// A whole command line.
 #[derive(Debug)]
@@ -34,15 +35,21 @@ pub(crate) struct Parsed {
 pub(crate) enum Command {
     Attest(AttestArgs),
     AttestBlob(AttestBlobArgs),
+    BundleCreate(BundleCreateArgs),
+    BundleInspect(BundleInspectArgs),
+    BundleUpgrade(BundleUpgradeArgs),
     Completion(CompletionArgs),
     Demo(DemoArgs),
     Env(EnvArgs),
     Initialize(InitializeArgs),
+    Inspect(InspectArgs),
     Login(LoginArgs),
     Sign(SignArgs),
     SignBlob(SignBlobArgs),
+    SigningConfigCreate(SigningConfigCreateArgs),
     Stack(StackArgs),
     Tree(TreeArgs),
+    TrustedRootCreate(TrustedRootCreateArgs),
     ValidateImage(ValidateImageArgs),
     Verify(VerifyArgs),
     VerifyAttestation(VerifyAttestationArgs),
@@ -57,6 +64,13 @@ struct Entry {
     about: &'static str,
     build: fn(clap::Command) -> clap::Command,
     read: fn(&ArgMatches) -> Result<Command, clap::Error>,
+}
+
+/// A command with commands below it.
+struct Family {
+    name: &'static str,
+    about: &'static str,
+    commands: &'static [Entry],
 }
 
 macro_rules! entry {
@@ -86,6 +100,7 @@ const COMMANDS: &[Entry] = &[
         "Verify a statement about a file",
         cosign
     ),
+    entry!("inspect", Inspect(InspectArgs), "Show everything that a signing document says, without judging it", own),
     entry!("stack", Stack(StackArgs), "A private Sigstore: up, down, status, env, token, user, export", own),
     entry!("demo", Demo(DemoArgs), "Show the whole chain on a private Sigstore, attacks included", own),
     entry!("login", Login(LoginArgs), "Log in to a registry", cosign),
@@ -94,9 +109,48 @@ const COMMANDS: &[Entry] = &[
     entry!("completion", Completion(CompletionArgs), "Print a completion script for a shell", own),
 ];
 
-/// `validate` has commands below it, as `ec`'s has.
-const VALIDATE: &[Entry] =
-    &[entry!("image", ValidateImage(ValidateImageArgs), "Judge images: signatures, attestations, their syntax", own)];
+/// Commands that have commands below them, as `ec`'s and cosign's have.
+const FAMILIES: &[Family] = &[
+    Family {
+        name: "bundle",
+        about: "Make, upgrade and show Sigstore bundles",
+        commands: &[
+            entry!("create", BundleCreate(BundleCreateArgs), "Make a bundle out of the files of an older signature", cosign),
+            entry!("inspect", BundleInspect(BundleInspectArgs), "Show everything that a bundle says, without judging it", cosign),
+            entry!("upgrade", BundleUpgrade(BundleUpgradeArgs), "Bring a bundle to version 0.3", cosign),
+        ],
+    },
+    Family {
+        name: "signing-config",
+        about: "Make signing configurations",
+        commands: &[entry!(
+            "create",
+            SigningConfigCreate(SigningConfigCreateArgs),
+            "Make a signing configuration from descriptions of services",
+            cosign
+        )],
+    },
+    Family {
+        name: "trusted-root",
+        about: "Make trusted roots",
+        commands: &[entry!(
+            "create",
+            TrustedRootCreate(TrustedRootCreateArgs),
+            "Make a trusted root from keys and certificates",
+            cosign
+        )],
+    },
+    Family {
+        name: "validate",
+        about: "Judge images against identities and policies",
+        commands: &[entry!(
+            "image",
+            ValidateImage(ValidateImageArgs),
+            "Judge images: signatures, attestations, their syntax",
+            own
+        )],
+    },
+];
 
 const ABOUT: &str = "Sign, attest, look at and judge container images and files, keyless, with Sigstore's formats";
 
@@ -111,11 +165,13 @@ Exit codes: 0 accepted, 1 rejected, 2 wrong usage, 3 could not tell; verify also
 
 /// The whole command line, as clap describes it.
 pub(crate) fn root() -> clap::Command {
-    let validate = clap::Command::new("validate")
-        .about("Judge images against identities and policies")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .subcommands(VALIDATE.iter().map(subcommand));
+    let family = |family: &Family| {
+        clap::Command::new(family.name)
+            .about(family.about)
+            .subcommand_required(true)
+            .arg_required_else_help(true)
+            .subcommands(family.commands.iter().map(subcommand))
+    };
     let root = clap::Command::new("vidimus")
         .version(env!("CARGO_PKG_VERSION"))
         .after_help(EPILOGUE)
@@ -123,7 +179,7 @@ pub(crate) fn root() -> clap::Command {
         .arg_required_else_help(true)
         .max_term_width(130)
         .subcommands(COMMANDS.iter().map(subcommand))
-        .subcommand(validate);
+        .subcommands(FAMILIES.iter().map(family));
     truths(GlobalArgs::augment_args(root).about(ABOUT).long_about(None::<&str>))
 }
 
@@ -132,9 +188,9 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
     let mut matches = root().try_get_matches_from(args)?;
     let (mut name, mut inner) = matches.remove_subcommand().ok_or_else(unreachable_command)?;
     let mut table = COMMANDS;
-    if name == "validate" {
+    if let Some(family) = FAMILIES.iter().find(|family| family.name == name) {
         (name, inner) = inner.remove_subcommand().ok_or_else(unreachable_command)?;
-        table = VALIDATE;
+        table = family.commands;
     }
     let entry = table.iter().find(|entry| entry.name == name).ok_or_else(unreachable_command)?;
     let warnings = known::judge(&name, &inner)?;
@@ -224,7 +280,8 @@ mod tests {
     #[test]
     fn the_table_is_sound() {
         // Deferred commands are only built when called, so each is asked for its help to be checked.
-        for name in COMMANDS.iter().map(|e| e.name.to_owned()).chain(["validate image".into()]) {
+        let nested = FAMILIES.iter().flat_map(|f| f.commands.iter().map(|e| format!("{} {}", f.name, e.name)));
+        for name in COMMANDS.iter().map(|e| e.name.to_owned()).chain(nested) {
             let error = line(&format!("{name} --help")).unwrap_err();
             assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelp, "{name}: {error}");
             assert!(!error.to_string().starts_with('`'), "{name} has no description: {error}");

@@ -14,6 +14,7 @@ use vidimus_core::{
     fulcio::{Claims, Extension as Claim, Identity, SUBJECT_ALT_NAME},
     limits,
 };
+use vidimus_verify::PublicKey;
 use x509_cert::{
     Certificate, Version,
     ext::{
@@ -198,9 +199,13 @@ pub(super) fn time(time: Time) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| time.to_string(), |t| t.to_string())
 }
 
-/// What a DER `SubjectPublicKeyInfo` says.
+/// What a DER `SubjectPublicKeyInfo` says, or a bare `RSAPublicKey`, the form of some old entries of trust roots.
 pub(super) fn key(der: &[u8]) -> Result<Value, ParseError> {
-    spki(&SubjectPublicKeyInfoOwned::from_der(der).map_err(|e| ParseError::new("public key", e))?)
+    let read = |der: &[u8]| SubjectPublicKeyInfoOwned::from_der(der).map_err(|e| ParseError::new("public key", e));
+    match PublicKey::from_pkcs1(der) {
+        Ok(bare) => spki(&read(bare.spki())?),
+        Err(_) => spki(&read(der)?),
+    }
 }
 
 fn spki(key: &SubjectPublicKeyInfoOwned) -> Result<Value, ParseError> {
@@ -212,7 +217,7 @@ fn spki(key: &SubjectPublicKeyInfoOwned) -> Result<Value, ParseError> {
     fields.text("algorithm", algorithm);
     // One number in the two spellings of the field: log ids are hex in Rekor v1, hints base64 in bundles.
     fields.put("sha256", Value::text(::hex::encode(id)).noted("base64", encoding::encode(id)));
-    fields.text("pem", encoding::pem("PUBLIC KEY", &der));
+    fields.text("subjectPublicKeyInfo", encoding::encode(&der));
     Ok(Value::Fields(fields))
 }
 

@@ -18,6 +18,8 @@ pub(super) enum Show {
     As(fn(&str) -> Result<Value, ParseError>),
     /// The object there, by rules of its own.
     By(&'static [Rule]),
+    /// Instead of the object there what one of its members says, of which the others are copies.
+    Member(&'static str, fn(&str) -> Result<Value, ParseError>),
 }
 
 /// Path step: every element of a list.
@@ -53,6 +55,10 @@ fn shown(value: &mut Value, show: &Show) {
                 Ok(shown) => shown,
                 Err(e) => value.clone().noted("unreadable", e.to_string()),
             };
+        }
+        Show::Member(name, read) => {
+            let shown = value.field(name).and_then(Value::scalar).and_then(|text| read(text).ok());
+            *value = shown.unwrap_or_else(|| value.clone());
         }
     }
 }

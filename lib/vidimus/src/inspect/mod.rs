@@ -67,8 +67,8 @@ pub fn documents(bytes: &[u8], kind: Option<Kind>) -> Result<Vec<Document>, Pars
         if text.starts_with(['{', '[']) {
             return json_documents(text, kind);
         }
-        if text.contains("-----BEGIN ") {
-            return Ok(pem_documents(certificate::from_pem(text)?));
+        if is_pem(text) {
+            return pem_documents(text, kind);
         }
         // A note is all text; nothing else has an em dash at the start of a line after an empty one.
         if kind == Some(Kind::Note) || kind.is_none() && bytes_have(bytes, "\n\n\u{2014} ") {
@@ -79,7 +79,7 @@ pub fn documents(bytes: &[u8], kind: Option<Kind>) -> Result<Vec<Document>, Pars
         if let Some(inner) = encoding::decode(&joined).ok().filter(|inner| !inner.is_empty()) {
             return match std::str::from_utf8(&inner) {
                 Ok(text) if text.trim_start().starts_with('{') => json_documents(text, kind),
-                Ok(text) if text.contains("-----BEGIN ") => Ok(pem_documents(certificate::from_pem(text)?)),
+                Ok(text) if is_pem(text) => pem_documents(text, kind),
                 _ => binary(&inner, kind),
             };
         }
@@ -91,12 +91,27 @@ fn bytes_have(bytes: &[u8], needle: &str) -> bool {
     bytes.windows(needle.len()).any(|window| window == needle.as_bytes())
 }
 
-fn pem_documents(value: Value) -> Vec<Document> {
-    let values = match value {
+fn is_pem(text: &str) -> bool {
+    text.starts_with("-----BEGIN ") || text.contains("\n-----BEGIN ")
+}
+
+fn pem_documents(text: &str, kind: Option<Kind>) -> Result<Vec<Document>, ParseError> {
+    let values = match certificate::from_pem(text)? {
         Value::List(values) => values,
         one => vec![one],
     };
-    values.into_iter().filter_map(|v| if let Value::Document(document) = v { Some(*document) } else { None }).collect()
+    let documents = values.into_iter().filter_map(|v| if let Value::Document(document) = v { Some(*document) } else { None });
+    documents.map(|document| expected(document.kind, kind).map(|_| document)).collect()
+}
+
+/// The kind that was found, unless another one was asked for: a document must not be shown under a wrong name.
+fn expected(found: Kind, asked: Option<Kind>) -> Result<Kind, ParseError> {
+    match asked {
+        Some(asked) if asked != found => {
+            Err(ParseError::new("document of that kind", format_args!("it is a {found}, not a {asked}")))
+        }
+        _ => Ok(found),
+    }
 }
 
 fn json_documents(text: &str, kind: Option<Kind>) -> Result<Vec<Document>, ParseError> {
@@ -122,7 +137,10 @@ fn json_documents(text: &str, kind: Option<Kind>) -> Result<Vec<Document>, Parse
 fn json_document(json: &[u8], kind: Option<Kind>) -> Result<Document, ParseError> {
     // A predicate is kept as it was signed; no other kind has one.
     let mut content = Value::from_json("JSON", json, bundle::STATEMENT_VERBATIM)?;
-    let kind = kind.or_else(|| detect::json(&content)).ok_or_else(unknown)?;
+    let kind = match detect::json(&content) {
+        Some(found) => expected(found, kind)?,
+        None => kind.ok_or_else(unknown)?,
+    };
     let rules = rules(kind).ok_or_else(|| ParseError::new(kind.title(), "it is not JSON, and this is"))?;
     if !matches!(content, Value::Fields(_)) {
         return Err(ParseError::new(kind.title(), "a JSON object was expected"));

@@ -31,8 +31,9 @@ pub(super) const BLOB_BUNDLE: &[Rule] = &[
 /// Places of a line of `cosign download signature`, for signatures older than bundles.
 pub(super) const DOWNLOADED_SIGNATURE: &[Rule] = &[
     Rule(&["Payload"], Show::As(payload)),
-    Rule(&["Cert", "Raw"], Show::As(certificate::from_base64)),
-    Rule(&["Chain", EACH, "Raw"], Show::As(certificate::from_base64)),
+    // Go's structure of a parsed certificate, key and all.
+    Rule(&["Cert"], Show::Member("Raw", certificate::from_base64)),
+    Rule(&["Chain", EACH], Show::Member("Raw", certificate::from_base64)),
     Rule(&["Bundle"], Show::By(log::REKOR_BUNDLE)),
     Rule(&["RFC3161Timestamp"], Show::By(TIMESTAMP)),
 ];

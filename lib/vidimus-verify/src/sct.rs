@@ -152,3 +152,41 @@ fn vector(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk()?;
     rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sct() -> Vec<u8> {
+        let mut sct = vec![0];
+        sct.extend([7; 32]);
+        sct.extend(1_795_294_022_000_u64.to_be_bytes());
+        sct.extend([0, 2, 0xaa, 0xbb, 4, 3, 0, 3, 1, 2, 3]);
+        sct
+    }
+
+    #[test]
+    fn reads_an_sct() {
+        let bytes = sct();
+        let sct = Sct::parse(&bytes).unwrap();
+        assert_eq!((sct.log_id, sct.timestamp, sct.extensions), (&[7; 32][..], 1_795_294_022_000, &[0xaa, 0xbb][..]));
+        assert_eq!((sct.hash, sct.signature_algorithm, sct.signature), (4, 3, &[1, 2, 3][..]));
+        let signed = sct.signed_data(&[9; 32], b"tbs").unwrap();
+        assert_eq!(signed[..2], [0, 0]);
+        assert_eq!(signed[10..12], [0, 1]);
+        assert_eq!(signed[12..44], [9; 32]);
+        assert_eq!(signed[44..], [0, 0, 3, b't', b'b', b's', 0, 2, 0xaa, 0xbb]);
+    }
+
+    #[test]
+    fn refuses_what_is_not_an_sct() {
+        let good = sct();
+        for len in 0..good.len() {
+            assert!(Sct::parse(&good[..len]).is_none(), "{len} bytes");
+        }
+        assert!(Sct::parse(&[&good[..], &[0]].concat()).is_none(), "trailing bytes");
+        let mut newer = good;
+        newer[0] = 1;
+        assert!(Sct::parse(&newer).is_none(), "another version");
+    }
+}

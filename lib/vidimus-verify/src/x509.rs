@@ -359,3 +359,65 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         out
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use der::Encode as _;
+    use vidimus_core::encoding;
+
+    use super::*;
+
+    fn golden() -> Vec<u8> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../testdata/fulcio/github.pem");
+        encoding::pem_one(&std::fs::read_to_string(path).unwrap(), "CERTIFICATE").unwrap()
+    }
+
+    #[test]
+    fn reads_what_fulcio_writes() {
+        let certificate = Certificate::parse(&golden()).unwrap();
+        assert_eq!(certificate.der(), golden());
+        assert_eq!(certificate.unknown_critical(), None);
+        assert!(!certificate.is_ca().unwrap());
+        assert!(certificate.not_before < certificate.not_after);
+        assert!(PublicKey::from_spki(certificate.spki()).is_ok());
+    }
+
+    #[test]
+    fn only_the_list_of_scts_is_taken_out() {
+        let certificate = Certificate::parse(&golden()).unwrap();
+        let list = certificate.extension(rfc6962::CT_PRECERT_SCTS).unwrap().to_der().unwrap();
+        let tbs = &certificate.der[certificate.tbs.clone()];
+        let without = certificate.tbs_without_scts().unwrap();
+        assert!(!without.windows(list.len()).any(|w| w == list));
+        // It is Fulcio's last extension: what is left is the rest, with shorter lengths in front.
+        let end = tbs.len() - list.len();
+        assert!(without.ends_with(&tbs[400..end]));
+        assert!(tbs.len() - without.len() >= list.len());
+    }
+
+    #[test]
+    fn no_change_of_a_byte_makes_it_panic() {
+        let good = golden();
+        for i in 0..good.len() {
+            for bit in [1, 0x80] {
+                let mut bad = good.clone();
+                bad[i] ^= bit;
+                if let Ok(certificate) = Certificate::parse(&bad) {
+                    let _ = (certificate.basic_constraints(), certificate.key_usage(), certificate.extended_key_usage());
+                    let _ = (certificate.tbs_without_scts(), certificate.subject_text(), certificate.authority_key_id());
+                }
+            }
+            assert!(Certificate::parse(&good[..i]).is_err());
+        }
+    }
+
+    #[test]
+    fn refuses_contradictions() {
+        let good = golden();
+        let ecdsa_sha256 = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03];
+        let last = good.windows(ecdsa_sha256.len()).rposition(|w| w == ecdsa_sha256).unwrap();
+        let mut bad = good;
+        bad[last + ecdsa_sha256.len()] ^= 1;
+        assert!(Certificate::parse(&bad).unwrap_err().why.contains("differs"));
+    }
+}

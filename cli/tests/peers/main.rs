@@ -1,0 +1,10 @@
+//! The stack and the client against programs that we did not write: what one signs, the others verify, and the other way round.
+//!
+//! The programs come from `scripts/peers`. One that is missing skips its test with a word on stderr, or fails it where
+//! `VIDIMUS_REQUIRE_PEERS` is set. Known divergences of the peers are listed beside the table that they are missing from.
+
+mod blobs;
+mod images;
+mod peer;
+mod rekor;
+mod sandbox;

@@ -151,22 +151,16 @@ async fn read(stream: &mut TcpStream) -> std::io::Result<Option<Seen>> {
 
 /// A client that tries once and waits briefly.
 pub(crate) fn impatient() -> Client {
-    let mut config = Config::default();
-    config.retry = Retry::NEVER;
-    Client::new(config)
+    Client::new(Config { retry: Retry::NEVER, ..Config::default() })
 }
 
 /// A client that tries up to three times without waiting.
 pub(crate) fn persistent() -> Client {
-    let mut config = Config::default();
-    config.retry = Retry { attempts: 3, budget: Duration::from_secs(60), base: Duration::from_millis(1) };
-    Client::new(config)
+    let retry = Retry { attempts: 3, budget: Duration::from_secs(60), base: Duration::from_millis(1) };
+    Client::new(Config { retry, ..Config::default() })
 }
 
 /// A client that tries once and does not wait for a silent server.
 pub(crate) fn hasty() -> Client {
-    let mut config = Config::default();
-    config.retry = Retry::NEVER;
-    config.read_timeout = Duration::from_millis(50);
-    Client::new(config)
+    Client::new(Config { retry: Retry::NEVER, read_timeout: Duration::from_millis(50), ..Config::default() })
 }

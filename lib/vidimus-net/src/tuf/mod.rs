@@ -280,7 +280,7 @@ impl Tuf {
         let root = self.root(layout.as_ref(), &name).await?;
         let mut warnings = Vec::new();
 
-        let cached = self.from_cache(layout.as_ref(), &name, &root, now).await?;
+        let cached = self.cached(layout.as_ref(), &name, &root, now).await?;
         let offline = self.http.config().network == Network::None && matches!(mirror, Mirror::Http(_));
         if let Ok(fetched) = cached.as_ref().map_err(|_| ())
             && (offline || self.is_fresh(layout.as_ref(), &name, now))
@@ -352,7 +352,7 @@ impl Tuf {
     }
 
     /// What the cache gives when it is put through every check again, or why it gives nothing.
-    async fn from_cache(
+    async fn cached(
         &self,
         layout: Option<&Layout>,
         name: &str,

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 use oauth2::{PkceCodeChallenge, StandardDeviceAuthorizationResponse};
 
 use super::{FlowError, Message, Person, SCOPES, Session};
+use crate::http::Kind;
 
 /// The longest that a code is waited for, whatever the issuer allows.
 const LONGEST: Duration = Duration::from_secs(15 * 60);
+/// Polls in a row that may fail without an answer.
+const MISSES: u32 = 3;
 
 pub(super) async fn sign_in(session: &Session<'_>, person: &dyn Person) -> Result<String, FlowError> {
     let discovery = session.discovery;
@@ -33,16 +36,27 @@ pub(super) async fn sign_in(session: &Session<'_>, person: &dyn Person) -> Resul
         ("scope", &scope),
         ("code_verifier", verifier.secret()),
     ];
-    let (started, mut interval) = (Instant::now(), details.interval());
+    let (started, mut interval, mut misses) = (Instant::now(), details.interval(), 0);
     while started.elapsed() < lifetime {
-        let answer = session.ask(&fields).await?;
-        match answer.error.as_deref() {
-            Some("authorization_pending") => {}
-            // RFC 8628 §3.5: five seconds more, from now on.
-            Some("slow_down") => interval += Duration::from_secs(5),
-            _ => return answer.id_token(),
+        match session.ask(&fields).await {
+            // RFC 8628 §3.5: an outage while a person types is waited out, with twice the pause.
+            Err(FlowError::Http(error)) if is_transient(error.kind) && misses < MISSES => {
+                misses += 1;
+                interval *= 2;
+            }
+            Err(error) => return Err(error),
+            Ok(answer) => match answer.error.as_deref() {
+                Some("authorization_pending") => misses = 0,
+                // RFC 8628 §3.5: five seconds more, from now on.
+                Some("slow_down") => interval += Duration::from_secs(5),
+                _ => return answer.id_token(),
+            },
         }
         tokio::time::sleep(interval).await;
     }
     Err(FlowError::Abandoned { seconds: lifetime.as_secs() })
+}
+
+fn is_transient(kind: Kind) -> bool {
+    matches!(kind, Kind::RateLimited { .. } | Kind::Timeout | Kind::Unavailable)
 }

@@ -172,6 +172,7 @@ async fn the_device_flow_waits_for_the_confirmation() {
             1 => Reply::json(400, &json!({"error": "authorization_pending"})),
             2 => Reply::json(401, &json!({"error": "authorization_pending"})),
             3 => Reply::json(200, &json!({"error": "authorization_pending"})),
+            4 | 5 => Reply::new(503, "for a moment"),
             _ => Reply::json(200, &json!({"id_token": jwt(&claims(iss))})),
         }
     })

@@ -147,7 +147,7 @@ const FAMILIES: &[Family] = &[
             "image",
             ValidateImage(ValidateImageArgs),
             "Judge images: signatures, attestations, their syntax",
-            own
+            cosign
         )],
     },
 ];

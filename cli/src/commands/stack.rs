@@ -73,6 +73,9 @@ fn status(context: &mut Context, args: StackStatusArgs) -> Result<End, Failure> 
 }
 
 fn token(context: &mut Context, args: StackTokenArgs) -> Result<End, Failure> {
+    if !args.email.contains('@') {
+        return Err(Failure::usage(format!("--email {:?} is not a mail address", args.email)));
+    }
     let token = stack::token(&args.dir.dir, &args.email).map_err(failure)?;
     context.ui.data(format!("{token}\n"))?;
     Ok(End::Accepted)

@@ -1,0 +1,13 @@
+//! The `vidimus` command as people and scripts meet it: what it prints, how it ends, what it leaves behind.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod about;
+mod blob;
+mod chain;
+mod demo;
+mod failures;
+mod flags;
+mod layers;
+mod registries;
+mod sandbox;

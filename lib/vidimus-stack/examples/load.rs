@@ -26,7 +26,7 @@ use tokio::{
 };
 use vidimus_core::encoding::encode;
 use vidimus_stack::{
-    keys::{KeyKind, P256Signer, generate},
+    keys::{KeyKind, P256Signer, generate, load_or_create},
     rekor::v2::{RekorV2, router},
     storage::Directory,
 };
@@ -68,7 +68,9 @@ async fn main() -> Result<(), Failure> {
         Some(url) => (url.trim_start_matches("http://").trim_end_matches('/').to_owned(), None),
         None => {
             let dir = options.dir.clone().unwrap_or_else(|| temporary.path().join("log"));
-            let log = RekorV2::open(Arc::new(Directory::open(dir)?), &generate(KeyKind::Ed25519)?, "localhost")?;
+            let storage = Arc::new(Directory::open(dir)?);
+            let key = load_or_create(storage.as_ref(), "rekor-v2", KeyKind::Ed25519)?;
+            let log = RekorV2::open(storage, &key, "localhost")?;
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
             let address = listener.local_addr()?.to_string();
             let app = router(log.clone());

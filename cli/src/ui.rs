@@ -146,6 +146,14 @@ pub(crate) fn can_ask() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
+/// Asks a question that only "y" or "yes" answers with yes.
+pub(crate) fn confirm(question: &str) -> Result<bool, Failure> {
+    eprint!("{question} [y/N] ");
+    let mut line = String::new();
+    io::stdin().read_line(&mut line).map_err(|e| Failure::undetermined(format!("stdin: {e}")))?;
+    Ok(matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
 /// Asks for a line without echoing it.
 pub(crate) fn ask_secret(prompt: &str) -> Result<String, Failure> {
     if !can_ask() {

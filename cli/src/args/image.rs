@@ -244,6 +244,9 @@ pub(crate) struct ValidateImageArgs {
     /// text, json or yaml, with =FILE to write a file; repeatable
     #[arg(long, value_name = "FORMAT[=FILE]", help_heading = "Report")]
     pub output: Vec<String>,
+    /// Deprecated: --output json=FILE
+    #[arg(short = 'o', id = "json_file", hide = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub json_file: Option<PathBuf>,
     /// Show the checks that passed, too
     #[arg(long, help_heading = "Report")]
     pub show_successes: bool,

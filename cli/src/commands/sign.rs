@@ -8,8 +8,9 @@ use vidimus::{
     blob::{Blob, statement},
     core::limits,
     engine::Artifact,
-    net::tuf::TrustMaterial,
+    net::{oidc::IdentityToken, tuf::TrustMaterial},
     predicate::{Predicate, PredicateType},
+    services::Services,
     sign_image::{self, Saying, SignedImage},
     signer::{Session, Signed},
 };
@@ -23,7 +24,7 @@ use crate::{
     },
     context::{Access, Context, read_input, write_atomically},
     exit::{End, Failure},
-    resolve,
+    resolve, ui,
 };
 
 /// A predicate's limit is that of the attestation it becomes part of.
@@ -148,8 +149,8 @@ impl Job {
                 if self.upload {
                     let to = repository.as_ref().unwrap_or_else(|| one.image.given.repository());
                     let progress = context.ui.progress(&format!("pushing {} to {to}", self.word));
-                    let attached =
-                        sign_image::attach(&registry, &one, repository.as_ref()).await.map_err(|e| failures::sign_image(&e))?;
+                    let attached = sign_image::attach(&registry, &one, repository.as_ref()).await;
+                    let attached = attached.map_err(|e| failures::sign_image(&e))?;
                     drop(progress);
                     context.ui.say(format!("Pushed {} to: {to}@{}", self.word, attached.manifest.digest));
                     pushed.push(attached.manifest.digest.clone());
@@ -177,11 +178,29 @@ async fn session(context: &Context, signer: &SignerArgs, trust: &TrustArgs) -> R
     let services = resolve::services(signer, &material)?;
     let root = resolve::trust_root(context, &material)?;
     let token = token::identify(context, signer, &services).await?;
+    consent(signer, &services, &token)?;
     context.ui.detail(format!("signing as {} (issuer {})", token.email().unwrap_or(token.subject()), token.issuer()));
     let progress = context.ui.progress("getting a certificate");
     let session = Session::start(context.http(), services, root, &token).await.map_err(|e| failures::sign(&e))?;
     drop(progress);
     Ok(session)
+}
+
+/// A log is public and for ever: somebody at a terminal is told so first. Where nobody sits, calling the command is the answer.
+fn consent(signer: &SignerArgs, services: &Services, token: &IdentityToken) -> Result<(), Failure> {
+    if signer.yes || services.logs.is_empty() || !ui::can_ask() {
+        return Ok(());
+    }
+    let who = token.email().unwrap_or(token.subject());
+    let logs: Vec<_> = services.logs.iter().map(|log| log.url().to_string()).collect();
+    let question = format!(
+        "This writes {who}, and what is signed, into {}, where everybody can read it and nobody can remove it. Go on?",
+        logs.join(" and ")
+    );
+    match ui::confirm(&question)? {
+        true => Ok(()),
+        false => Err(Failure::new(End::Rejected, "not signed, as you wished").hint("--yes answers beforehand")),
+    }
 }
 
 /// cosign's warning about signing whatever a tag points to.

@@ -118,10 +118,11 @@ fn outputs(context: &Context, args: &ValidateImageArgs) -> Result<Vec<Target>, F
         warnings: args.show_warnings,
         docs: args.show_policy_docs_link,
     };
-    if args.output.is_empty() {
-        return Ok(vec![base]);
+    let mut targets: Vec<_> = args.output.iter().map(|text| target(text, &base)).collect::<Result<_, _>>()?;
+    if let Some(path) = &args.json_file {
+        targets.push(Target { format: Format::Json, file: Some(path.clone()), color: false, ..base.clone() });
     }
-    args.output.iter().map(|text| target(text, &base)).collect()
+    Ok(if targets.is_empty() { vec![base] } else { targets })
 }
 
 /// `FORMAT[=FILE][?show-successes=BOOL&…]`, as `ec` reads it; a file without a format gets JSON.

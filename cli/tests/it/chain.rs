@@ -169,3 +169,110 @@ fn a_predicate_of_another_type_is_refused_before_anything_is_signed() {
     ran.says("buildDefinition").says("--type slsaprovenance");
     assert_eq!(sandbox.run(&format!("tree -o json {image}")).json()["artifacts"], json!([]));
 }
+
+/// Pushes an index of two platforms, and what BuildKit leaves in one.
+fn index(name: &str) -> String {
+    use vidimus::core::{oci, reference::Repository};
+    let registry = crate::sandbox::registry();
+    let repository: Repository = format!("{}/{name}", stack().registry()).parse().unwrap();
+    let mut manifests = Vec::new();
+    for (position, arch) in ["amd64", "arm64", "unknown"].into_iter().enumerate() {
+        let image = vidimus::net::oci::TinyImage::new(arch, name.as_bytes()).unwrap();
+        let by_digest = repository.digest(image.manifest.digest.clone());
+        let pushed = crate::sandbox::block_on(image.push(&registry, &by_digest)).unwrap();
+        let mut entry = json!({"mediaType": oci::MANIFEST, "digest": pushed.digest, "size": pushed.size,
+            "platform": {"architecture": arch, "os": "linux"}});
+        if position == 2 {
+            entry["annotations"] = json!({"vnd.docker.reference.type": "attestation-manifest"});
+        }
+        manifests.push(entry);
+    }
+    let bytes = serde_json::to_vec(&json!({"schemaVersion": 2, "mediaType": oci::INDEX, "manifests": manifests})).unwrap();
+    let tag = repository.tag("1").unwrap();
+    let pushed = crate::sandbox::block_on(registry.push_manifest(&tag, oci::INDEX, &bytes)).unwrap();
+    repository.digest(pushed.digest).to_string()
+}
+
+#[test]
+fn every_platform_of_an_index_is_judged() {
+    let sandbox = Sandbox::new();
+    let index = index("index");
+    sandbox.file("p.json", PREDICATE);
+    sandbox.run(&format!("sign -y {index}")).exits(0);
+    sandbox.run(&format!("attest -y -r --type slsaprovenance --predicate p.json {index}")).exits(0);
+    let validate = format!("validate image --image {index} {} --output json", sandbox.signer());
+    let components = |report: &Value| -> Vec<(String, bool)> {
+        let list = report["components"].as_array().unwrap();
+        list.iter().map(|c| (c["name"].as_str().unwrap().to_owned(), c["success"].as_bool().unwrap())).collect()
+    };
+    // Only the index is signed so far.
+    let report = sandbox.run(&validate).exits(1).json();
+    let accepted: Vec<_> = components(&report).into_iter().filter(|(_, success)| *success).collect();
+    assert_eq!(accepted, [("Unnamed".to_owned(), true)], "{report}");
+    sandbox.run(&format!("sign -y -r {index}")).exits(0);
+    let report = sandbox.run(&validate).exits(0).json();
+    let mut names: Vec<_> =
+        components(&report).into_iter().map(|(name, _)| name.replace(|c: char| c.is_ascii_digit(), "")).collect();
+    names.sort_by_key(String::len);
+    assert_eq!(names.len(), 3, "{report}");
+    assert!(names[1..].iter().all(|n| n.starts_with("Unnamed-sha:")), "{names:?}");
+}
+
+#[test]
+fn signatures_kept_in_a_repository_of_their_own() {
+    let mut sandbox = Sandbox::new();
+    let image = image_on(stack().registry(), "elsewhere/image");
+    let signer = sandbox.signer();
+    sandbox.set("COSIGN_REPOSITORY", format!("{}/elsewhere/signatures", stack().registry()));
+    sandbox.run(&format!("sign -y {image}")).exits(0).says("/elsewhere/signatures@sha256:");
+    sandbox.run(&format!("verify {signer} {image}")).exits(0);
+    sandbox.unset("COSIGN_REPOSITORY");
+    sandbox.run(&format!("verify {signer} {image}")).exits(10);
+}
+
+#[test]
+fn a_snapshot_of_several_images() {
+    let sandbox = Sandbox::new();
+    let (good, bad) = (image_on(stack().registry(), "snapshot/good"), image_on(stack().registry(), "snapshot/bad"));
+    sandbox.file("p.json", PREDICATE);
+    sandbox.run(&format!("sign -y {good}")).exits(0);
+    sandbox.run(&format!("attest -y --type slsaprovenance --predicate p.json {good}")).exits(0);
+    sandbox
+        .file("s.yaml", format!("components:\n- name: good\n  containerImage: {good}\n- name: bad\n  containerImage: {bad}\n"));
+    let line = format!("validate image --images s.yaml {} --output text", sandbox.signer());
+    let ran = sandbox.run(&format!("{line} -o all.json")).exits(1);
+    assert!(ran.stdout.contains("Components:\n- Name: good\n") && ran.stdout.contains("- Name: bad\n"), "{ran}");
+    assert_eq!(sandbox.json("all.json")["components"].as_array().unwrap().len(), 2);
+    sandbox.run(&format!("{line} --strict=false")).exits(0);
+}
+
+#[test]
+fn titles_and_times_when_asked() {
+    let sandbox = Sandbox::new();
+    let image = image_on(stack().registry(), "titles");
+    let ran = sandbox
+        .run(&format!("validate image --image {image} {} --info --output json --effective-time 2999-01-01", sandbox.signer()));
+    let report = ran.exits(1).json();
+    assert_eq!(report["effective-time"], "2999-01-01T00:00:00Z");
+    let violation = &report["components"][0]["violations"][0]["metadata"];
+    assert_eq!(violation["title"], "Attestation signature check passed");
+    assert_eq!(violation["description"], "The attestation signature matches available signing materials.");
+}
+
+#[test]
+fn an_attestation_that_breaks_its_schema() {
+    let sandbox = Sandbox::new();
+    let image = image_on(stack().registry(), "broken-schema");
+    let digest = image.digest().unwrap().hex();
+    // `attest --predicate` would refuse it; a whole statement is signed as it is.
+    let statement = format!(
+        r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"name":"x","digest":{{"sha256":"{digest}"}}}}],"predicateType":"https://slsa.dev/provenance/v0.2","predicate":{{"builder":{{}}}}}}"#
+    );
+    sandbox.file("s.json", statement);
+    sandbox.run(&format!("sign -y {image}")).exits(0);
+    sandbox.run(&format!("attest -y --statement s.json {image}")).exits(0);
+    let ran = sandbox.run(&format!("validate image --image {image} {} --show-successes", sandbox.signer())).exits(1);
+    assert!(ran.stdout.contains("✕ [Violation] builtin.attestation.syntax_check"), "{ran}");
+    assert!(ran.stdout.contains("Attestation syntax check failed: https://slsa.dev/provenance/v0.2"), "{ran}");
+    assert!(ran.stdout.contains("✓ [Success] builtin.attestation.signature_check"), "{ran}");
+}

@@ -89,6 +89,14 @@ pub(crate) fn create_dir(path: &Path) -> Result<(), SecretFileError> {
     builder.create(path).map_err(SecretFileError::io(path))
 }
 
+/// Makes a directory for secrets that is to be renamed once it is full, and goes away if that does not happen.
+pub(crate) fn temporary_dir(parent: &Path) -> Result<tempfile::TempDir, SecretFileError> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    builder.prefix(".new-").tempdir_in(parent).map_err(SecretFileError::io(parent))
+}
+
 /// Makes the names in a directory durable.
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };

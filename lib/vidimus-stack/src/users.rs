@@ -128,18 +128,22 @@ impl Users {
     pub fn add_user(&self, email: &str, password: &str, now: Timestamp) -> Result<(), UsersError> {
         check_email(email)?;
         let user = User { email: email.to_owned(), password: hash(password)?, created: now };
-        self.change(|content| match content.users.iter().any(|u| u.email.eq_ignore_ascii_case(email)) {
-            true => Err(UsersError::Exists(email.to_owned())),
-            false => Ok(content.users.push(user)),
+        self.change(|content| {
+            if content.users.iter().any(|u| u.email.eq_ignore_ascii_case(email)) {
+                return Err(UsersError::Exists(email.to_owned()));
+            }
+            content.users.push(user);
+            Ok(())
         })
     }
 
     /// Gives a person another password.
     pub fn set_password(&self, email: &str, password: &str) -> Result<(), UsersError> {
         let hash = hash(password)?;
-        self.change(|content| match content.users.iter_mut().find(|u| u.email.eq_ignore_ascii_case(email)) {
-            Some(user) => Ok(user.password = hash),
-            None => Err(UsersError::Unknown(email.to_owned())),
+        self.change(|content| {
+            let user = content.users.iter_mut().find(|u| u.email.eq_ignore_ascii_case(email));
+            user.ok_or_else(|| UsersError::Unknown(email.to_owned()))?.password = hash;
+            Ok(())
         })
     }
 
@@ -168,9 +172,12 @@ impl Users {
         }
         let secret = secret.map(hash).transpose()?;
         let client = Client { id: id.to_owned(), email: email.to_owned(), secret, federated, created: now };
-        self.change(|content| match content.clients.iter().any(|c| c.id == id) {
-            true => Err(UsersError::Exists(id.to_owned())),
-            false => Ok(content.clients.push(client)),
+        self.change(|content| {
+            if content.clients.iter().any(|c| c.id == id) {
+                return Err(UsersError::Exists(id.to_owned()));
+            }
+            content.clients.push(client);
+            Ok(())
         })
     }
 

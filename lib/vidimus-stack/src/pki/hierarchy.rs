@@ -107,7 +107,7 @@ impl Hierarchy {
 fn create(dir: &Path, plan: &Plan, now: Timestamp) -> Result<(), OpenError> {
     let parent = dir.parent().unwrap_or(Path::new("."));
     secret_file::create_dir(parent)?;
-    let fresh = tempfile::Builder::new().prefix(".new-").tempdir_in(parent).map_err(SecretFileError::io(parent))?;
+    let fresh = secret_file::temporary_dir(parent)?;
     let keys = plan.names.iter().map(|_| EcKey::generate()).collect::<Result<Vec<_>, _>>()?;
     for (index, key) in keys.iter().enumerate() {
         let certificate = certificate(plan, &keys, index, now)?;
@@ -218,6 +218,9 @@ mod tests {
         let again = Hierarchy::open(&dir.path().join("keys/tsa"), &PLAN, now + 24.hours()).unwrap();
         assert_eq!(first.chain.pem(), again.chain.pem());
         assert_eq!(first.chain.certificates().len(), 3);
+        let mode =
+            |path| std::os::unix::fs::PermissionsExt::mode(&fs::metadata(dir.path().join(path)).unwrap().permissions()) & 0o777;
+        assert_eq!((mode("keys/tsa"), mode("keys/tsa/leaf.key.pem"), mode("keys/tsa/root.crt.pem")), (0o700, 0o600, 0o600));
         assert_eq!(again.not_before, now - 1.minute());
         assert_eq!(again.not_after.to_string(), "2036-11-21T11:59:00Z");
     }

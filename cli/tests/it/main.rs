@@ -11,3 +11,4 @@ mod flags;
 mod layers;
 mod registries;
 mod sandbox;
+mod tools;

@@ -152,7 +152,7 @@ fn subject(name: &Name) -> DistinguishedName {
     let text = |a: &AttributeTypeAndValue| std::str::from_utf8(a.value.value()).ok().map(str::to_owned);
     // As Go has it: the first organisation, the last common name.
     let organization = attributes().find(|a| a.oid == ORGANIZATION_NAME).and_then(text);
-    let common_name = attributes().filter(|a| a.oid == COMMON_NAME).last().and_then(text);
+    let common_name = attributes().rfind(|a| a.oid == COMMON_NAME).and_then(text);
     DistinguishedName { organization: organization.unwrap_or_default(), common_name: common_name.unwrap_or_default() }
 }
 

@@ -226,6 +226,8 @@ pub(crate) struct Authority {
 #[derive(Debug)]
 pub(crate) struct Issuer {
     pub(crate) certificate: Certificate,
+    /// The certificate's subject, for people.
+    pub(crate) name: String,
     pub(crate) key: PublicKey,
     /// When every certificate of the path is valid.
     pub(crate) not_before: Timestamp,
@@ -265,7 +267,7 @@ impl Authority {
         let signer = signer.map(|certificate| TimestampSigner::new(certificate, &issuers)).transpose()?;
         let valid_for = authority.valid_for.unwrap_or_default();
         let name = match issuers.first() {
-            Some(issuer) if authority.uri.is_empty() => issuer.certificate.subject_text(),
+            Some(issuer) if authority.uri.is_empty() => issuer.name.clone(),
             _ => authority.uri.clone(),
         };
         Ok(Self { name, valid_for, issuers, signer })
@@ -280,6 +282,7 @@ impl Issuer {
         let key = PublicKey::from_spki(certificate.spki())?;
         let members = path.iter().map(|&i| &chain[i]);
         Ok(Self {
+            name: certificate.subject_text(),
             key,
             not_before: members.clone().map(|c| c.not_before).max().unwrap_or(certificate.not_before),
             not_after: members.clone().map(|c| c.not_after).min().unwrap_or(certificate.not_after),

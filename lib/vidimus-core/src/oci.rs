@@ -8,6 +8,9 @@
 //! Deliberately absent: platform selection (a signature is about the digest that was asked for) and foreign layers (`urls` are
 //! kept but never fetched).
 
+mod artifact;
+mod referrers;
+
 use std::{collections::BTreeMap, ops::Deref};
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
@@ -17,6 +20,11 @@ use crate::{
     Digest, ParseError,
     encoding::{Base64, go_json},
     limits,
+};
+
+pub use self::{
+    artifact::{BundleContent, BundleReferrer, attachment_image, referrer_entry},
+    referrers::{ReferrerList, merge_referrers},
 };
 
 /// An image manifest.
@@ -347,184 +355,12 @@ pub fn bare(content_type: &str) -> &str {
     content_type.split(';').next().unwrap_or_default().trim()
 }
 
-/// The list behind a referrers answer or a fallback tag, entry by entry: one that cannot be read must not hide the others, and
-/// must survive when the list is written back.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ReferrerList {
-    /// The entries that could be read, in order.
-    pub entries: Vec<Descriptor>,
-    /// The others: their position and what is wrong with them.
-    pub unreadable: Vec<(usize, ParseError)>,
-}
-
-impl ReferrerList {
-    /// Reads an index of referrers.
-    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
-        const FORMAT: &str = "referrers index";
-        let raw: RawEntries<'_> = serde_json::from_slice(bytes).map_err(|e| ParseError::new(FORMAT, e))?;
-        if let Some(other) = raw.media_type.filter(|t| !t.is_empty() && !is_index(t)) {
-            return Err(ParseError::new(FORMAT, format_args!("it is a {other}")));
-        }
-        let manifests = raw.manifests.ok_or_else(|| ParseError::new(FORMAT, "it has no manifests"))?.unwrap_or_default();
-        let mut list = Self::default();
-        for (position, entry) in manifests.into_iter().enumerate() {
-            match serde_json::from_str::<Descriptor>(entry.get()) {
-                Ok(descriptor) => list.entries.push(descriptor),
-                Err(e) => list.unreadable.push((position, ParseError::at(FORMAT, format_args!("manifests[{position}]"), e))),
-            }
-        }
-        Ok(list)
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RawEntries<'a> {
-    #[serde(default)]
-    media_type: Option<String>,
-    // Two levels: an absent list is not a referrers index, `null` is Go's empty list.
-    #[serde(borrow, default, deserialize_with = "present")]
-    manifests: Option<Option<Vec<&'a RawValue>>>,
-}
-
 fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
     T::deserialize(deserializer).map(Some)
-}
-
-/// Puts entries into a fallback index (the referrers tag schema of the distribution specification) and gives the new bytes.
-///
-/// Entries are kept as they are, with fields we do not know, except that one with the digest of a new entry is replaced: that is
-/// how entries with a wrong `artifactType`, which cosign wrote before go-containerregistry 0.22, get repaired. Sorted by digest,
-/// as cosign keeps it. `current` is `None` when the tag does not exist.
-pub fn merge_referrers(current: Option<&[u8]>, new: &[Descriptor]) -> Result<Vec<u8>, ParseError> {
-    const FORMAT: &str = "referrers index";
-    let mut kept: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
-    if let Some(bytes) = current {
-        ReferrerList::parse(bytes)?;
-        let raw: RawEntries<'_> = serde_json::from_slice(bytes).map_err(|e| ParseError::new(FORMAT, e))?;
-        for (position, entry) in raw.manifests.flatten().unwrap_or_default().into_iter().enumerate() {
-            let digest = entry_digest(entry).unwrap_or_else(|| format!("~{position}"));
-            kept.insert(digest, entry.to_owned());
-        }
-    }
-    for entry in new {
-        let text = go_json(entry);
-        kept.insert(entry.digest.to_string(), RawValue::from_string(text).map_err(|e| ParseError::new(FORMAT, e))?);
-    }
-    limits::check_count(FORMAT, "manifests", kept.len(), limits::REFERRERS)?;
-    let entries: Vec<&str> = kept.values().map(|e| e.get()).collect();
-    Ok(format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{}]}}"#, entries.join(",")).into_bytes())
-}
-
-fn entry_digest(entry: &RawValue) -> Option<String> {
-    #[derive(Deserialize)]
-    struct OnlyDigest {
-        digest: String,
-    }
-    serde_json::from_str::<OnlyDigest>(entry.get()).ok().map(|e| e.digest)
-}
-
-/// What a Sigstore bundle holds, in the words of the bundle annotations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BundleContent {
-    /// A DSSE envelope.
-    DsseEnvelope,
-    /// A bare signature over the artifact.
-    MessageSignature,
-}
-
-impl BundleContent {
-    /// The annotation's value.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::DsseEnvelope => "dsse-envelope",
-            Self::MessageSignature => "message-signature",
-        }
-    }
-}
-
-/// A Sigstore bundle to be attached to a subject as an OCI referrer.
-#[derive(Debug, Clone)]
-pub struct BundleReferrer<'a> {
-    /// The bundle's descriptor: [`BUNDLE_V03`], size, digest.
-    pub bundle: Descriptor,
-    /// The subject: media type, size, digest.
-    pub subject: Descriptor,
-    /// What the bundle holds.
-    pub content: BundleContent,
-    /// The predicate type of its statement.
-    pub predicate_type: Option<&'a str>,
-    /// The time, in RFC 3339 with whole seconds, as `2026-11-21T20:23:03Z`.
-    pub created: &'a str,
-}
-
-impl BundleReferrer<'_> {
-    /// The manifest, byte for byte as cosign 3 writes it: `artifactType` stands at the top *and* inside the configuration.
-    pub fn manifest(&self) -> Raw<Manifest> {
-        let mut config = Descriptor::of(EMPTY, EMPTY_JSON);
-        config.artifact_type = Some(self.bundle.media_type.clone());
-        let mut annotations = BTreeMap::from([
-            (BUNDLE_CONTENT.to_owned(), self.content.as_str().to_owned()),
-            (CREATED.to_owned(), self.created.to_owned()),
-        ]);
-        if let Some(predicate_type) = self.predicate_type {
-            annotations.insert(BUNDLE_PREDICATE_TYPE.to_owned(), predicate_type.to_owned());
-        }
-        let subject = Descriptor::new(&self.subject.media_type, self.subject.digest.clone(), self.subject.size);
-        Raw::write(
-            MANIFEST,
-            Manifest {
-                schema_version: 2,
-                media_type: Some(MANIFEST.to_owned()),
-                config,
-                layers: vec![self.bundle.clone()],
-                annotations,
-                subject: Some(subject),
-                artifact_type: Some(self.bundle.media_type.clone()),
-            },
-        )
-    }
-}
-
-/// How a referrers list describes a manifest: with its annotations and its artifact type.
-pub fn referrer_entry(manifest: &Raw<Manifest>) -> Descriptor {
-    Descriptor {
-        annotations: manifest.annotations.clone(),
-        artifact_type: Some(manifest.effective_artifact_type().to_owned()),
-        ..manifest.descriptor()
-    }
-}
-
-/// The image that holds layers under a `.sig`, `.att` or `.sbom` tag: its manifest, and the configuration it points to.
-pub fn attachment_image(layers: Vec<Descriptor>) -> (Raw<Manifest>, Vec<u8>) {
-    let config = attachment_config(&layers);
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(MANIFEST.to_owned()),
-        config: Descriptor::of(CONFIG, &config),
-        layers,
-        annotations: BTreeMap::new(),
-        subject: None,
-        artifact_type: None,
-    };
-    (Raw::write(MANIFEST, manifest), config)
-}
-
-/// The configuration go-containerregistry makes for an image that is nothing but layers: Go's zero time, one line of history for
-/// each layer, and the layers' digests as their own diff ids, because they are not compressed.
-fn attachment_config(layers: &[Descriptor]) -> Vec<u8> {
-    const NEVER: &str = "0001-01-01T00:00:00Z";
-    let history = vec![format!(r#"{{"created":"{NEVER}"}}"#); layers.len()].join(",");
-    let diff_ids: Vec<String> = layers.iter().map(|l| format!(r#""{}""#, l.digest)).collect();
-    format!(
-        r#"{{"architecture":"","created":"{NEVER}","history":[{history}],"os":"","rootfs":{{"type":"layers","diff_ids":[{}]}},"config":{{}}}}"#,
-        diff_ids.join(",")
-    )
-    .into_bytes()
 }
 
 fn null_is_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
@@ -537,48 +373,10 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    const SUBJECT: &str = "sha256:e747a30b8b3d3cd105e7aeac8af0065bc4bebef484368afc33b4ed29176cf3af";
-    const BUNDLE: &str = "sha256:085dd5641babdaa0cfabb1150d1d91fdaa1e9ff876c162bce79b24daa32d29fb";
-    /// Pushed by cosign 3.1.1.
-    const COSIGN_MANIFEST: &str = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.empty.v1+json","size":2,"digest":"sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","artifactType":"application/vnd.dev.sigstore.bundle.v0.3+json"},"layers":[{"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json","size":659,"digest":"sha256:085dd5641babdaa0cfabb1150d1d91fdaa1e9ff876c162bce79b24daa32d29fb"}],"annotations":{"dev.sigstore.bundle.content":"dsse-envelope","dev.sigstore.bundle.predicateType":"https://sigstore.dev/cosign/sign/v1","org.opencontainers.image.created":"2026-11-21T20:23:03Z"},"subject":{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":401,"digest":"sha256:e747a30b8b3d3cd105e7aeac8af0065bc4bebef484368afc33b4ed29176cf3af"},"artifactType":"application/vnd.dev.sigstore.bundle.v0.3+json"}"#;
-    /// The fallback entry of the same manifest as cosign 3.1.1 wrote it, with the configuration's type in place of its own.
-    const WRONG_ENTRY: &str = r#"{"mediaType":"application/vnd.oci.image.manifest.v1+json","size":877,"digest":"sha256:478563f9e5d628adbbfafe3f20d38e787b883d1278ad9018daf0ad819f8f6381","artifactType":"application/vnd.oci.empty.v1+json"}"#;
-
-    fn referrer() -> BundleReferrer<'static> {
-        BundleReferrer {
-            bundle: Descriptor::new(BUNDLE_V03, BUNDLE.parse().unwrap(), 659),
-            subject: Descriptor::new(MANIFEST, SUBJECT.parse().unwrap(), 401),
-            content: BundleContent::DsseEnvelope,
-            predicate_type: Some("https://sigstore.dev/cosign/sign/v1"),
-            created: "2026-11-21T20:23:03Z",
-        }
-    }
-
-    #[test]
-    fn bundle_manifest_equals_cosigns() {
-        let manifest = referrer().manifest();
-        assert_eq!(String::from_utf8(manifest.bytes.clone()).unwrap(), COSIGN_MANIFEST);
-        assert_eq!(manifest.bytes.len(), 877);
-    }
-
-    #[test]
-    fn attachment_image_equals_cosigns() {
-        let mut layer = Descriptor::new(
-            "application/vnd.dev.cosign.simplesigning.v1+json",
-            "sha256:89fccf891355739a7a940894985978a3da6df11949ced4e0de42c98f8fcbd790".parse().unwrap(),
-            244,
-        );
-        layer.annotations.insert(
-            "dev.cosignproject.cosign/signature".into(),
-            "MEUCIDnJ1WgcHchJiJZSLt7Clq/ND6+NejDx6j6WDEk7yx8rAiEA264ZuIjO79bIcPveMDUUQSDgTF2o7MGtwBslVSI0gDA=".into(),
-        );
-        let (manifest, config) = attachment_image(vec![layer]);
-        assert_eq!(config.len(), 233);
-        let expected = r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.manifest.v1+json","config":{"mediaType":"application/vnd.oci.image.config.v1+json","size":233,"digest":"sha256:c506a812becc5a37a3a949951f4d852e3bfdde29f56cafa8d8ac18acd29d727c"},"layers":[{"mediaType":"application/vnd.dev.cosign.simplesigning.v1+json","size":244,"digest":"sha256:89fccf891355739a7a940894985978a3da6df11949ced4e0de42c98f8fcbd790","annotations":{"dev.cosignproject.cosign/signature":"MEUCIDnJ1WgcHchJiJZSLt7Clq/ND6+NejDx6j6WDEk7yx8rAiEA264ZuIjO79bIcPveMDUUQSDgTF2o7MGtwBslVSI0gDA="}}]}"#;
-        assert_eq!(String::from_utf8(manifest.bytes).unwrap(), expected);
-    }
+    use super::{
+        artifact::tests::{COSIGN_MANIFEST, SUBJECT, referrer},
+        *,
+    };
 
     #[test]
     fn documents_are_told_apart() {
@@ -612,31 +410,5 @@ mod tests {
             assert!(Raw::parse(bad.clone().into_bytes(), content_type).is_err(), "{bad}");
         }
         assert!(Raw::parse(vec![b' '; limits::MANIFEST_BYTES + 1], None).is_err());
-    }
-
-    #[test]
-    fn merging_repairs_wrong_entries_and_keeps_strange_ones() {
-        let wrong = format!(
-            r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[{WRONG_ENTRY},{{"digest":"md5:00","size":1,"x":[1]}}]}}"#
-        );
-        let list = ReferrerList::parse(wrong.as_bytes()).unwrap();
-        assert_eq!((list.entries.len(), list.unreadable.len()), (1, 1));
-        let right = referrer_entry(&referrer().manifest());
-        assert_eq!(right.digest, list.entries[0].digest, "it is the same manifest");
-        let merged = merge_referrers(Some(wrong.as_bytes()), std::slice::from_ref(&right)).unwrap();
-        let list = ReferrerList::parse(&merged).unwrap();
-        assert_eq!((list.entries.as_slice(), list.unreadable.len()), (std::slice::from_ref(&right), 1));
-        assert!(String::from_utf8(merged.clone()).unwrap().contains(r#"{"digest":"md5:00","size":1,"x":[1]}"#));
-        assert_eq!(merge_referrers(Some(&merged), &[right]).unwrap(), merged, "merging twice changes nothing");
-    }
-
-    #[test]
-    fn a_fallback_tag_that_is_not_an_index_is_never_overwritten() {
-        assert!(merge_referrers(Some(COSIGN_MANIFEST.as_bytes()), &[]).is_err());
-        assert!(merge_referrers(Some(b"{}"), &[]).is_err());
-        assert_eq!(
-            merge_referrers(None, &[]).unwrap(),
-            format!(r#"{{"schemaVersion":2,"mediaType":"{INDEX}","manifests":[]}}"#).into_bytes()
-        );
     }
 }

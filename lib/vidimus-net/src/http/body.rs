@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio_util::io::ReaderStream;
 use url::Url;
 
-use super::{HttpError, Kind, Request, Response, chain, shown};
+use super::{HttpError, Kind, Response, chain, shown};
 
 /// What a request carries. It can be sent more than once.
 #[derive(Debug, Clone)]
@@ -67,9 +67,8 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn new(request: &Request, url: Url, response: reqwest::Response) -> Self {
-        let (method, requested) = (request.method.clone(), request.url.clone());
-        Self { method, requested, url, response, patience: request.client.config().read_timeout }
+    pub(super) fn new(method: &Method, requested: &Url, url: Url, response: reqwest::Response, patience: Duration) -> Self {
+        Self { method: method.clone(), requested: requested.clone(), url, response, patience }
     }
 
     /// The status.

@@ -5,7 +5,7 @@
 //!   resolve, manifest, blob, push_*, tags, delete                                        manifests, blobs
 //!   referrers         API with pagination, and the fallback tag                          referrers
 //!   discover          everything that hangs off an image, each blob fetched once         discover
-//!   attach_*          bundles as referrers, legacy layers; safe against lost updates     attach
+//!   attach_*          bundles as referrers, legacy layers; safe against lost updates     attach, shared_tag
 //! Layout              a directory with images                                            layout
 //! ```
 //!
@@ -14,6 +14,7 @@
 //!
 //! Deliberately absent: platform selection, layer extraction, foreign layer URLs, image building beyond a tiny image for tests.
 
+mod artifacts;
 mod attach;
 mod auth;
 mod blobs;
@@ -26,18 +27,21 @@ mod layout;
 mod login;
 mod manifests;
 mod referrers;
+mod shared_tag;
+mod tiny_image;
 mod transport;
 
 pub use self::{
+    artifacts::{Artifact, ArtifactKind, Artifacts, DiscoverOptions, Fetch, Found, Location, Problem},
     attach::{Attached, BundleAttachment, Via},
     blobs::Content,
     credentials::{Credential, CredentialSources},
-    discover::{Artifact, ArtifactKind, Artifacts, DiscoverOptions, Fetch, Found, Location, Problem},
     error::OciError,
-    layout::{Layout, TinyImage},
+    layout::Layout,
     login::Login,
     manifests::Pushed,
     referrers::{Referrers, ReferrersSource},
+    tiny_image::TinyImage,
     transport::{Registry, RegistryOptions},
 };
 

@@ -297,11 +297,11 @@ impl Server {
     fn upload(&self, method: &Method, repository: &str, id: &str, query: &HashMap<String, String>, body: Bytes) -> Response {
         let mut store = self.store.lock().unwrap();
         if *method == Method::POST {
-            if let (Some(digest), Some(from)) = (query.get("mount"), query.get("from")) {
-                if let Some(bytes) = store.blobs.get(&format!("{from}@{digest}")).cloned() {
-                    store.blobs.insert(format!("{repository}@{digest}"), bytes);
-                    return answer(201, &[], "");
-                }
+            let mount = query.get("mount").zip(query.get("from"));
+            let mounted = mount.and_then(|(digest, from)| Some((digest, store.blobs.get(&format!("{from}@{digest}")).cloned()?)));
+            if let Some((digest, bytes)) = mounted {
+                store.blobs.insert(format!("{repository}@{digest}"), bytes);
+                return answer(201, &[], "");
             }
             store.next_upload += 1;
             let id = format!("u{}", store.next_upload);

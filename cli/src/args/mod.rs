@@ -101,7 +101,7 @@ const COMMANDS: &[Entry] = &[
         cosign
     ),
     entry!("inspect", Inspect(InspectArgs), "Show everything that a signing document says, without judging it", own),
-    entry!("stack", Stack(StackArgs), "A private Sigstore: up, down, status, env, token, user, export", own),
+    entry!("stack", Stack(StackArgs), "A private Sigstore: up, down, status, env, token, image, user, export", own),
     entry!("demo", Demo(DemoArgs), "Show the whole chain on a private Sigstore, attacks included", own),
     entry!("login", Login(LoginArgs), "Log in to a registry", cosign),
     entry!("env", Env(EnvArgs), "Print the environment variables that matter", cosign),

@@ -124,6 +124,8 @@ Example:
     Env(StackDirArgs),
     /// Print an identity token for a user
     Token(StackTokenArgs),
+    /// Put a small image into the stack's registry, to try things on, and print its reference
+    Image(StackImageArgs),
     /// Write the trust root, signing configuration, keys and certificates
     Export(StackExportArgs),
     /// People who can log in
@@ -172,6 +174,22 @@ pub(crate) struct StackStatusArgs {
     /// As JSON
     #[arg(long)]
     pub json: bool,
+    /// Wait for the stack to be ready, at most this long
+    #[arg(long, value_name = "DURATION", value_parser = super::groups::duration)]
+    pub wait: Option<std::time::Duration>,
+}
+
+/// `stack image`
+#[derive(Debug, Clone, Args)]
+pub(crate) struct StackImageArgs {
+    #[command(flatten)]
+    pub dir: StackDirArgs,
+    /// The image's name on the stack's registry
+    #[arg(long, value_name = "NAME", default_value = "app")]
+    pub name: String,
+    /// Its tag
+    #[arg(long, value_name = "TAG", default_value = "latest")]
+    pub tag: String,
 }
 
 /// `stack token`

@@ -1,21 +1,34 @@
 //! `stack`: the private Sigstore.
 
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
 use jiff::Timestamp;
+use vidimus::{
+    core::reference::Repository,
+    net::oci::{Registry, RegistryOptions, TinyImage},
+};
 use vidimus_stack::{
     identity,
-    stack::{self, Running, Stack, StackConfig, StackDir, StackError},
+    stack::{self, Running, Stack, StackConfig, StackDir, StackError, Status},
     users::{Users, UsersError},
 };
 
+use super::failures;
 use crate::{
     args::other::{
-        StackArgs, StackDirArgs, StackExportArgs, StackStatusArgs, StackTokenArgs, StackUpArgs, StackUserAddArgs, StackUserVerb,
-        StackVerb,
+        StackArgs, StackDirArgs, StackExportArgs, StackImageArgs, StackStatusArgs, StackTokenArgs, StackUpArgs, StackUserAddArgs,
+        StackUserVerb, StackVerb,
     },
     context::{self, Context},
     exit::{End, Failure},
     ui,
 };
+
+/// Between two questions whether a stack is ready.
+const POLL: Duration = Duration::from_millis(20);
 
 pub(super) fn run(context: &mut Context, args: StackArgs) -> Result<End, Failure> {
     match args.verb {
@@ -32,6 +45,7 @@ pub(super) fn run(context: &mut Context, args: StackArgs) -> Result<End, Failure
             Ok(End::Accepted)
         }
         StackVerb::Token(args) => token(context, args),
+        StackVerb::Image(args) => image(context, args),
         StackVerb::Export(args) => export(context, args),
         StackVerb::User(args) => user(context, args.verb),
     }
@@ -61,7 +75,12 @@ fn up(context: &mut Context, args: StackUpArgs) -> Result<End, Failure> {
 }
 
 fn status(context: &mut Context, args: StackStatusArgs) -> Result<End, Failure> {
-    let status = context.block_on(async { stack::status(&args.dir.dir).await.map_err(failure) })?;
+    let status = context.block_on(async {
+        match args.wait {
+            Some(limit) => ready(&args.dir.dir, limit).await,
+            None => stack::status(&args.dir.dir).await.map_err(failure),
+        }
+    })?;
     context.note("stack", &status);
     let text = if args.json {
         format!("{}\n", serde_json::to_string(&status).map_err(Failure::undetermined)?)
@@ -69,6 +88,34 @@ fn status(context: &mut Context, args: StackStatusArgs) -> Result<End, Failure> 
         status.to_string()
     };
     context.ui.data(text)?;
+    Ok(End::Accepted)
+}
+
+/// Waits until a stack answers. It says so within milliseconds, so that is how often it is asked.
+async fn ready(dir: &Path, limit: Duration) -> Result<Status, Failure> {
+    let started = Instant::now();
+    loop {
+        let status = stack::status(dir).await;
+        match status {
+            Ok(status) if status.pid.is_some() => return Ok(status),
+            // Not there yet: `stack up` makes the directory.
+            Ok(_) | Err(StackError::NoStack(_)) if started.elapsed() < limit => tokio::time::sleep(POLL).await,
+            Ok(_) => return Err(Failure::undetermined(format!("{}: no stack was ready within {limit:?}", dir.display()))),
+            Err(error) => return Err(failure(error)),
+        }
+    }
+}
+
+/// The image is made of its name, so that the same name is always the same image.
+fn image(context: &mut Context, args: StackImageArgs) -> Result<End, Failure> {
+    let origin = StackDir::read(&args.dir.dir).map_err(failure)?.origin;
+    let host = origin.split_once("://").map_or(origin.as_str(), |(_, host)| host);
+    let repository: Repository = format!("{host}/{}", args.name).parse().map_err(Failure::usage)?;
+    let tag = repository.tag(&args.tag).map_err(Failure::usage)?;
+    let image = TinyImage::new("name.txt", args.name.as_bytes()).map_err(Failure::usage)?;
+    let registry = Registry::new(&context.http(), RegistryOptions::from_env());
+    let pushed = context.block_on(async { image.push(&registry, &tag).await.map_err(|e| failures::oci(&e)) })?;
+    context.ui.data(format!("{}\n", repository.digest(pushed.digest)))?;
     Ok(End::Accepted)
 }
 

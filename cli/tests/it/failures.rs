@@ -278,3 +278,34 @@ fn waivers_show_everywhere() {
     let warnings = ran.json()["components"][0]["warnings"].to_string();
     assert!(warnings.contains("--skip-image-sig-check"), "{ran}");
 }
+
+#[test]
+fn a_registry_that_never_answers() {
+    let sandbox = Sandbox::new();
+    // Connections are accepted by the kernel and stay open; nobody reads them.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    sandbox.run(&format!("tree --timeout 300ms {address}/app:1")).exits(3).says("timed out after 300ms").says("--timeout");
+}
+
+#[test]
+fn somebody_elses_signature_is_not_this_images() {
+    use vidimus::{core::oci::BundleContent, net::oci::BundleAttachment};
+    let (sandbox, image) = signed("borrowed/from");
+    let other = crate::sandbox::image("borrowed/to");
+    sandbox.run(&format!("sign -y --upload=false --bundle b.json {image}")).exits(0);
+    let attachment = BundleAttachment {
+        bundle: sandbox.read("b.json").into_bytes().into(),
+        content: BundleContent::DsseEnvelope,
+        predicate_type: None,
+        created: "2026-01-01T00:00:00Z",
+    };
+    crate::sandbox::block_on(async {
+        let registry = crate::sandbox::registry();
+        let subject = registry.resolve(&other).await.unwrap();
+        registry.attach_bundle(other.repository(), &subject, &attachment).await.unwrap();
+    });
+    let signer = sandbox.signer();
+    let digest = image.rsplit('@').next().unwrap().to_owned();
+    sandbox.run(&format!("verify {signer} {other}")).exits(12).says("the statement is about").says(&digest);
+}

@@ -42,10 +42,8 @@ fn a_stack_from_up_to_down() {
         .spawn()
         .unwrap();
     let up = Running(up);
-    let started = Instant::now();
-    while !sandbox.run(&format!("stack status --dir {dir}")).stdout.contains("running") {
-        assert!(started.elapsed() < Duration::from_secs(60), "not up after a minute");
-    }
+    let status = sandbox.run(&format!("stack status --wait 60s --dir {dir}")).exits(0);
+    assert!(status.stdout.contains("running"), "{status}");
     sandbox.set("VIDIMUS_STACK_DIR", &dir);
     let env = sandbox.run("stack env").exits(0);
     assert!(env.stdout.contains("export TUF_MIRROR='http://127.0.0.1:"), "{env}");
@@ -58,11 +56,15 @@ fn a_stack_from_up_to_down() {
     assert_eq!(sandbox.run("stack user list").exits(0).stdout, "jdoe@example.com\n");
     sandbox.run("stack user remove jdoe@example.com").exits(0);
     sandbox.run("stack user remove jdoe@example.com").exits(2);
+    let image = sandbox.run("stack image --name try/it").exits(0).stdout;
+    assert!(image.contains("/try/it@sha256:"), "{image}");
+    sandbox.run(&format!("tree {}", image.trim())).exits(0);
     let exported = sandbox.run("stack export --out public").exits(0);
     assert!(exported.stdout.contains("public/trusted_root.json"), "{exported}");
     sandbox.run(&format!("stack up --dir {dir}")).exits(3).says("already served");
     sandbox.run("stack down").exits(0);
     sandbox.run("stack down").exits(3).says("not running");
+    sandbox.run("stack status --wait 100ms").exits(3).says("no stack was ready");
     drop(up);
 }
 

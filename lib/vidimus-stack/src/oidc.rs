@@ -61,6 +61,9 @@ pub struct Issuer {
 struct Grant<'a> {
     account: &'a Account,
     audience: &'a str,
+    /// The client it is given to, if that is not the audience. It becomes an audience too: cosign checks that a token names the
+    /// client that asked for it, while Fulcio checks that it names Fulcio's.
+    client: Option<&'a str>,
     nonce: Option<&'a str>,
     /// The token exists until then at most.
     until: Option<Timestamp>,
@@ -138,6 +141,10 @@ impl Issuer {
         let now = self.clock.now();
         let expires = grant.until.unwrap_or(Timestamp::MAX).min(now + LOGIN_MINUTES.minutes());
         let mut claims = claims(&self.url, grant.audience, grant.account, now, expires);
+        if let Some(client) = grant.client {
+            claims["aud"] = json!([grant.audience, client]);
+            claims["azp"] = json!(client);
+        }
         let access = self.key.sign(&claims)?;
         claims["at_hash"] = json!(at_hash(&access));
         if let Some(nonce) = grant.nonce {

@@ -126,7 +126,13 @@ impl Issuer {
             return refuse("invalid_grant", "the code was given to another client or redirect_uri");
         }
         check_verifier(&code.challenge, &request.code_verifier)?;
-        Ok(self.issue(Grant { account: &code.account, audience: CLIENT_ID, nonce: code.nonce.as_deref(), until: None })?)
+        Ok(self.issue(Grant {
+            account: &code.account,
+            audience: CLIENT_ID,
+            client: None,
+            nonce: code.nonce.as_deref(),
+            until: None,
+        })?)
     }
 
     fn device(&self, request: &TokenRequest) -> Result<TokenPair, GrantError> {
@@ -147,9 +153,13 @@ impl Issuer {
             Some(_) => {}
         }
         match tables.devices.take(&request.device_code, now) {
-            Some(Device { answer: Some(Answer::Yes(account)), nonce, .. }) => {
-                Ok(self.issue(Grant { account: &account, audience: CLIENT_ID, nonce: nonce.as_deref(), until: None })?)
-            }
+            Some(Device { answer: Some(Answer::Yes(account)), nonce, .. }) => Ok(self.issue(Grant {
+                account: &account,
+                audience: CLIENT_ID,
+                client: None,
+                nonce: nonce.as_deref(),
+                until: None,
+            })?),
             _ => refuse("access_denied", "the login was denied"),
         }
     }
@@ -157,7 +167,8 @@ impl Issuer {
     async fn client_credentials(self: &Arc<Self>, request: &TokenRequest) -> Result<TokenPair, GrantError> {
         let account = self.log_in_client(&request.client_id, &request.client_secret).await?;
         let audience = audience(&request.audience)?;
-        Ok(self.issue(Grant { account: &account, audience, nonce: None, until: None })?)
+        let client = Some(request.client_id.as_str());
+        Ok(self.issue(Grant { account: &account, audience, client, nonce: None, until: None })?)
     }
 
     /// RFC 8693: a token of ours becomes one for another audience; a token of a trusted issuer becomes one of the service account
@@ -179,7 +190,7 @@ impl Issuer {
             self.users.federated(token.issuer(), token.subject()).map_err(|e| LoginFailure::Broken(e.to_string()))?
         };
         match account {
-            Some(account) => Ok(self.issue(Grant { account: &account, audience, nonce: None, until })?),
+            Some(account) => Ok(self.issue(Grant { account: &account, audience, client: None, nonce: None, until })?),
             None => refuse("invalid_grant", format!("no account here for {} of {}", token.subject(), token.issuer())),
         }
     }
@@ -189,7 +200,9 @@ impl Issuer {
         let token = self.tokens.verify_own(bearer, &ambient_audience(&self.url)).map_err(subject_token_error)?;
         let audience = audience(wanted)?;
         match own_account(token.subject(), token.claim("email")) {
-            Some(account) => Ok(self.issue(Grant { account: &account, audience, nonce: None, until: None })?.access),
+            Some(account) => {
+                Ok(self.issue(Grant { account: &account, audience, client: None, nonce: None, until: None })?.access)
+            }
             None => refuse("invalid_grant", "no mail address in the request token"),
         }
     }

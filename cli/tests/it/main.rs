@@ -9,6 +9,7 @@ mod demo;
 mod failures;
 mod flags;
 mod layers;
+mod readme;
 mod registries;
 mod sandbox;
 mod tools;

@@ -4,6 +4,7 @@
 //! `VIDIMUS_REQUIRE_PEERS` is set. Known divergences of the peers are listed beside the table that they are missing from.
 
 mod blobs;
+mod bundles;
 mod images;
 mod peer;
 mod rekor;

@@ -15,8 +15,7 @@ pub fn documents<'a>(format: &'static str, file: &'a [u8]) -> Result<Vec<&'a [u8
     // Windows tools put a byte order mark in front of UTF-8.
     let text = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
     let mut documents = Vec::new();
-    let mut stream = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
-    while let Some(next) = stream.next() {
+    for next in serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>() {
         let document = next.map_err(|e| ParseError::at(format, format_args!("document {}", documents.len() + 1), e))?;
         documents.push(document.get().as_bytes());
         limits::check_count(format, "documents", documents.len(), limits::DOCUMENTS)?;

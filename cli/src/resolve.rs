@@ -196,10 +196,7 @@ pub(crate) fn trust_root(context: &Context, material: &TrustMaterial) -> Result<
 pub(crate) fn tuf_failure(error: &TufError) -> Failure {
     match error {
         TufError::Usage(_) => Failure::usage(error),
-        TufError::NoRoot { .. } | TufError::RootUnavailable { .. } => Failure::undetermined(error),
-        TufError::RootChecksum { .. } | TufError::Rejected { .. } | TufError::Expired { .. } => {
-            Failure::new(End::Rejected, error)
-        }
+        TufError::RootChecksum { .. } | TufError::Rejected { .. } => Failure::new(End::Rejected, error),
         TufError::Unreachable { .. } => {
             Failure::undetermined(error).hint("pass --trusted-root FILE to do without the TUF repository")
         }

@@ -122,3 +122,21 @@ async fn an_independent_client_follows_from_the_first_root() {
     other.publish(&[target("evil")], at("2028-05-01T00:00:00Z")).unwrap();
     assert!(download(&Arc::new(other), &root, "2028-05-01T00:00:00Z").await.is_err(), "another repository's keys");
 }
+
+/// tough recomputes key ids and reads the repository as files: a stricter reader than most.
+#[tokio::test]
+async fn tough_reads_what_lies_on_disk() {
+    use tough::IntoVec;
+    let (dir, signers) = (tempfile::tempdir().unwrap(), signers());
+    let repository = open(dir.path(), &signers).unwrap();
+    repository.publish(&[target("a")], Timestamp::now()).unwrap();
+    let root = repository.root().unwrap();
+    let url = |path: &std::path::Path| url::Url::from_directory_path(path).unwrap();
+    let load = |root: Vec<u8>| async move {
+        let loader = tough::RepositoryLoader::new(&root, url(dir.path()), url(&dir.path().join("targets")));
+        let loaded = loader.transport(tough::FilesystemTransport).load().await?;
+        let name = tough::TargetName::new("trusted_root.json").unwrap();
+        loaded.read_target(&name).await?.unwrap().into_vec().await
+    };
+    assert_eq!(load(root.to_vec()).await.unwrap(), b"a");
+}

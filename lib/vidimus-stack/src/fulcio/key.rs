@@ -190,7 +190,8 @@ impl Kind {
     }
 }
 
-/// The sizes that Fulcio certifies, the one exponent it takes, and moduli that are known to be weak.
+/// The sizes that Fulcio certifies, the one exponent it takes, and moduli that are known to be weak. (Fulcio also tries a hundred
+/// rounds of Fermat's factorisation, against primes that lie next to each other; this does not.)
 fn check_rsa(pkcs1: &[u8]) -> Result<(), KeyError> {
     let key = rsa::PublicKey::from_der(pkcs1).map_err(|e| KeyError::Insecure(e.to_string()))?;
     let modulus = key.modulus().big_endian_without_leading_zero().to_vec();

@@ -400,7 +400,7 @@ async fn tokens_of_the_owner_and_of_ci_jobs() {
     let claims = site.verified(&own).await;
     assert_eq!((claims["email"].as_str(), claims["aud"].as_str()), (Some("owner@example.com"), Some("sigstore")));
     assert!(matches!(owner_token(&site.keys, &site.url, "nobody", now), Err(OwnerTokenError::Email(_))));
-    assert!(matches!(owner_token(std::path::Path::new("none"), &site.url, "a@example.com", now), Err(OwnerTokenError::Key(_))));
+    assert!(matches!(owner_token(Path::new("none"), &site.url, "a@example.com", now), Err(OwnerTokenError::Key(_))));
 
     let request_token = ambient_token(&site.keys, &site.url, "job@example.com", now).unwrap();
     let get = async |token: &str, audience: &str| {

@@ -48,7 +48,7 @@ fn request(signer: &SignerArgs, services: &Services) -> Result<TokenRequest, Fai
         audience: signer.oidc_client_id.clone(),
         flow: signer.fulcio_auth_flow.as_deref().map(str::parse).transpose().map_err(Failure::usage)?,
         interactivity: if ui::can_ask() { Interactivity::Terminal } else { Interactivity::None },
-        issuer: services.oidc_issuer.as_ref().map(|url| issuer_name(url)),
+        issuer: services.oidc_issuer.as_ref().map(issuer_name),
         client_id: signer.oidc_client_id.clone(),
         client_secret: secret.filter(|s| !s.is_empty()),
         redirect_url: signer.oidc_redirect_url.clone(),
@@ -70,12 +70,9 @@ fn failure(error: &OidcError) -> Failure {
             false => Failure::new(End::Rejected, error),
         },
         OidcError::None { .. } => Failure::usage(error).hint("pass --identity-token TOKEN, or set SIGSTORE_ID_TOKEN"),
-        OidcError::Flow(flow) => match flow {
-            FlowError::Refused { .. } | FlowError::Token(_) | FlowError::TokenIssuer { .. } | FlowError::Binding(_) => {
-                Failure::new(End::Rejected, error)
-            }
-            _ => Failure::undetermined(error),
-        },
+        OidcError::Flow(
+            FlowError::Refused { .. } | FlowError::Token(_) | FlowError::TokenIssuer { .. } | FlowError::Binding(_),
+        ) => Failure::new(End::Rejected, error),
         _ => Failure::undetermined(error),
     }
 }

@@ -45,10 +45,10 @@ fn rekor_cli_uploads_gets_searches_and_proves() {
 
 /// The signature and the certificate of a bundle, as files.
 fn signature_and_certificate(sandbox: &Sandbox, bundle: &str) -> (String, String) {
-    let bundle: serde_json::Value = serde_json::from_slice(&std::fs::read(bundle).unwrap()).unwrap();
-    let certificate = bundle["verificationMaterial"]["certificate"]["rawBytes"].as_str().unwrap();
+    let bundle: serde_json::Value = serde_json::from_slice(&std::fs::read(bundle).expect("a bundle")).expect("JSON");
+    let certificate = bundle["verificationMaterial"]["certificate"]["rawBytes"].as_str().expect("a string");
     let pem = format!("-----BEGIN CERTIFICATE-----\n{certificate}\n-----END CERTIFICATE-----\n");
-    let signature = bundle["messageSignature"]["signature"].as_str().unwrap();
-    let signature = vidimus_core::encoding::decode(signature).unwrap();
+    let signature = bundle["messageSignature"]["signature"].as_str().expect("a string");
+    let signature = vidimus_core::encoding::decode(signature).expect("base64");
     (sandbox.write("signature", &signature), sandbox.write("certificate.pem", pem.as_bytes()))
 }

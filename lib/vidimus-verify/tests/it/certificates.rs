@@ -105,10 +105,13 @@ fn chain() {
     assert!(rejection.hint().unwrap().contains("another Sigstore instance"));
 }
 
+/// A word for what is wrong, and a certificate with it.
+type Fault = (&'static str, fn() -> Draft);
+
 #[test]
 fn authorities_that_may_not_issue() {
     let key = Key::new();
-    let faults: [(&str, fn() -> Draft); 5] = [
+    let faults: [Fault; 5] = [
         ("not a CA", || Draft::ca("intermediate", None).without(rfc5280::ID_CE_BASIC_CONSTRAINTS)),
         ("not for certificates", || {
             Draft::ca("intermediate", None).with(extension(

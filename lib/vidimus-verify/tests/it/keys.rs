@@ -24,12 +24,14 @@ fn judge(key: &PublicKey, entity: &SignedEntity, artifact: &Artifact<'_>) -> Res
     verify(entity, artifact, &TrustRoot::empty(), &policy, at("2026-02-01T00:00:00Z"))
 }
 
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// Some key, and how it signs.
 struct Pair {
     name: &'static str,
     hash: Algorithm,
     public: PublicKey,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Sign,
 }
 
 fn public(raw: &[u8], oid: ObjectIdentifier, parameters: Option<Any>) -> PublicKey {

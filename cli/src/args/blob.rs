@@ -35,12 +35,15 @@ Example:
 
 Exit: 0 attested, 1 refused, 2 usage, 3 a service could not be reached.")]
 pub(crate) struct AttestBlobArgs {
-    /// The file; "-" reads stdin
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub blob: PathBuf,
+    /// The file; "-" reads stdin. With --statement it may be left out: the statement then says what it is about
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "statement")]
+    pub blob: Option<PathBuf>,
     /// The predicate, JSON
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub predicate: PathBuf,
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, required_unless_present = "statement")]
+    pub predicate: Option<PathBuf>,
+    /// A whole in-toto statement instead of a predicate; its bytes are signed as they are
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with_all = ["predicate", "predicate_type"])]
+    pub statement: Option<PathBuf>,
     /// slsaprovenance, slsaprovenance1, spdxjson, cyclonedx, vuln, openvex, link, custom, or any URI
     #[arg(long = "type", value_name = "TYPE", default_value = "custom")]
     pub predicate_type: String,

@@ -50,7 +50,7 @@ const ATTEST: &[&str] = &["replace", "rekor-entry-type"];
 const SIGN_BLOB: &[&str] =
     &["output", "output-signature", "output-certificate", "b64", "rfc3161-timestamp", "rfc3161-timestamp-bundle"];
 const ATTEST_BLOB: &[&str] =
-    &["statement", "hash", "output-attestation", "output-signature", "output-certificate", "rfc3161-timestamp-bundle"];
+    &["hash", "output-attestation", "output-signature", "output-certificate", "rfc3161-timestamp-bundle"];
 const VERIFYING: &[&str] = &[
     "sk",
     "slot",

@@ -5,8 +5,8 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::json;
 use vidimus::{
-    blob::{Blob, statement},
-    core::limits,
+    blob::{Blob, first_subject, given_statement, statement},
+    core::{Digest, limits},
     engine::Artifact,
     net::{oidc::IdentityToken, tuf::TrustMaterial},
     predicate::{Predicate, PredicateType},
@@ -91,17 +91,34 @@ pub(super) fn sign_blob(context: &mut Context, args: SignBlobArgs) -> Result<End
 }
 
 pub(super) fn attest_blob(context: &mut Context, args: AttestBlobArgs) -> Result<End, Failure> {
+    let (payload, digest) = blob_statement(&args)?;
     let bundle = bundle_path(args.bundle)?;
-    let predicate = predicate(&args.predicate_type, &args.predicate)?;
-    let blob = open(&args.blob)?;
-    let digest = blob.sha256().ok_or_else(|| Failure::undetermined("the file has no digest"))?;
-    let name = args.blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let payload = statement(&name, &digest, &predicate).map_err(Failure::usage)?;
     let signed = context.block_on(async {
         let session = session(context, &args.signer, &args.trust).await?;
         session.sign_statement(payload, &Artifact::digest(digest.clone())).await.map_err(|e| failures::sign(&e))
     })?;
     keep(context, &signed, &bundle)
+}
+
+/// What is signed about a file, and the file's digest.
+fn blob_statement(args: &AttestBlobArgs) -> Result<(Vec<u8>, Digest), Failure> {
+    let digest = match &args.blob {
+        Some(path) => Some(open(path)?.sha256().ok_or_else(|| Failure::undetermined("the file has no digest"))?),
+        None => None,
+    };
+    match (&args.statement, &args.predicate, &args.blob, digest) {
+        (Some(path), _, _, digest) => {
+            let bytes = read_input("--statement", path, PREDICATE)?;
+            let digest = digest.map_or_else(|| first_subject(&bytes), Ok).map_err(Failure::usage)?;
+            Ok((given_statement(bytes, &digest).map_err(Failure::usage)?, digest))
+        }
+        (None, Some(path), Some(blob), Some(digest)) => {
+            let predicate = predicate(&args.predicate_type, path)?;
+            let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok((statement(&name, &digest, &predicate).map_err(Failure::usage)?, digest))
+        }
+        _ => Err(Failure::usage("a file and --predicate, or --statement, must be given")),
+    }
 }
 
 /// What `sign` and `attest` share.

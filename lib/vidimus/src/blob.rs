@@ -156,6 +156,14 @@ pub fn statement(name: &str, digest: &Digest, predicate: &Predicate) -> Result<V
     statement_v1(&[subject], predicate.predicate_type.as_str(), predicate.json.get().as_bytes())
 }
 
+/// The digest of the first thing that a statement is about.
+pub fn first_subject(statement: &[u8]) -> Result<Digest, ParseError> {
+    let statement = Statement::from_json(statement)?;
+    let digests = statement.subject.iter().flat_map(|subject| &subject.digest);
+    let mut known = digests.filter_map(|(name, hex)| format!("{name}:{hex}").parse().ok());
+    known.next().ok_or_else(|| ParseError::at("in-toto statement", "subject", "no digest that is known here"))
+}
+
 /// A whole statement given by the user: kept byte for byte, but it must be one, and about this digest.
 pub fn given_statement(bytes: Vec<u8>, digest: &Digest) -> Result<Vec<u8>, ParseError> {
     limits::check_len("in-toto statement", bytes.len(), limits::ATTESTATION_BYTES)?;
@@ -198,7 +206,9 @@ mod tests {
         let predicate = Predicate::new(PredicateType::default(), b"{ }").unwrap();
         let bytes = statement("x", &x, &predicate).unwrap();
         assert_eq!(given_statement(bytes.clone(), &x).unwrap(), bytes);
+        assert_eq!(first_subject(&bytes).unwrap(), x);
         assert!(given_statement(bytes, &y).is_err());
+        assert!(first_subject(br#"{"_type":"https://in-toto.io/Statement/v1","subject":[{}],"predicateType":"t"}"#).is_err());
         assert!(given_statement(b"{}".to_vec(), &x).is_err());
     }
 

@@ -77,3 +77,26 @@ fn the_decision_cannot_reach_a_network() {
     let found: Vec<_> = NOT_UNDER_VERIFY.iter().filter(|name| below.contains(**name)).collect();
     assert!(found.is_empty(), "vidimus-verify is built with {found:?}");
 }
+
+#[test]
+fn every_dependency_is_explained() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/dependencies.md")).unwrap();
+    let (named, used) = text.split_once("\n## Cryptography").unwrap();
+    let rows = |text: &str| -> BTreeSet<String> {
+        let cells = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(name, _)| name.to_owned()));
+        cells.collect()
+    };
+    let metadata = metadata();
+    let direct: BTreeSet<String> = (metadata["packages"].as_array().unwrap().iter())
+        .filter(|package| package["source"].is_null())
+        .flat_map(|package| package["dependencies"].as_array().unwrap())
+        .map(|dependency| dependency["name"].as_str().unwrap().to_owned())
+        .filter(|name| !name.starts_with("vidimus"))
+        .collect();
+    let explained = rows(used);
+    let missing: Vec<_> = direct.difference(&explained).collect();
+    let stale: Vec<_> = explained.difference(&direct).collect();
+    assert!(missing.is_empty() && stale.is_empty(), "docs/dependencies.md: no row for {missing:?}; nothing uses {stale:?}");
+    let asked = ["sigstore", "tough", "oci-distribution", "openidconnect", "x509-parser", "in-toto", "clap", "tokio"];
+    assert_eq!(rows(named), asked.map(str::to_owned).into(), "the packages named at the start");
+}

@@ -106,6 +106,12 @@ pub(super) fn judge(name: &str, matches: &ArgMatches) -> Result<Vec<String>, cla
         let why = format!("{spelling} is not built yet, and leaving it out would mean something else\n");
         return Err(clap::Error::raw(ErrorKind::UnknownArgument, why));
     }
+    // Verifying reads every format whatever this says; signing would write another one than was asked for.
+    let bundles = matches.try_get_one::<bool>("new_bundle_format").ok().flatten();
+    if bundles == Some(&false) && !name.starts_with("verify") {
+        let why = "--new-bundle-format=false is not built yet: signatures are written as bundles\n";
+        return Err(clap::Error::raw(ErrorKind::UnknownArgument, why));
+    }
     let typed = DEPRECATED.iter().filter(|(id, _)| given(id) == Some(ValueSource::CommandLine));
     Ok(typed.map(|(id, instead)| format!("Flag --{} has been deprecated, {instead}", id.replace('_', "-"))).collect())
 }

@@ -33,6 +33,7 @@ fn what_was_typed_beats_the_environment() {
 fn a_flag_that_is_not_built_is_an_error_from_wherever_it_comes() {
     let mut sandbox = Sandbox::bare();
     sandbox.run("sign --key k h.example/a").exits(2).says("--key is not built yet");
+    sandbox.run("sign --new-bundle-format=false h.example/a").exits(2).says("--new-bundle-format=false is not built yet");
     sandbox.set("COSIGN_KEY", "k");
     sandbox.run("sign h.example/a").exits(2).says("COSIGN_KEY is not built yet");
 }

@@ -6,12 +6,16 @@
 use vidimus_core::{
     Algorithm, Digest, ParseError,
     bundle::TlogEntry,
+    digest::Hasher,
     dsse::Envelope,
     encoding,
     rekor::{Body, DsseV001, HashedRekordV001, HashedRekordV002, IntotoV001, IntotoV002},
 };
 
 use crate::{CheckId, Content, Rejection, key::PublicKey, signature::Signed, x509::Certificate};
+
+/// A multiple of three, so that the pieces' base64 is the whole's.
+const ENCODED_AT_ONCE: usize = 48 << 10;
 
 /// What the entry must describe.
 pub(crate) struct Expected<'a> {
@@ -53,7 +57,7 @@ fn compare(entry: &TlogEntry, expected: &Expected<'_>) -> Result<(), Mismatch> {
         (Body::HashedRekordV001(body), _) => hashedrekord_v001(&body, expected),
         (Body::HashedRekordV002(body), _) => hashedrekord_v002(&body, expected),
         (Body::DsseV001(body), Content::Envelope { envelope, .. }) => dsse_v001(&body, envelope, expected),
-        (Body::IntotoV001(body), Content::Envelope { envelope, text }) => intoto_v001(&body, envelope, text.as_deref(), expected),
+        (Body::IntotoV001(body), Content::Envelope { envelope, text }) => intoto_v001(&body, envelope, text.as_ref(), expected),
         (Body::IntotoV002(body), Content::Envelope { envelope, .. }) => intoto_v002(&body, envelope, expected),
         _ => Err(Mismatch::Different("its kind is for envelopes, and this is none")),
     }
@@ -86,13 +90,12 @@ fn dsse_v001(body: &DsseV001, envelope: &Envelope, expected: &Expected<'_>) -> R
 }
 
 /// This kind has no signature; it is in the hash of the envelope's text. cosign logged the text that it then stored as a layer.
-fn intoto_v001(body: &IntotoV001, envelope: &Envelope, text: Option<&[u8]>, expected: &Expected<'_>) -> Result<(), Mismatch> {
+fn intoto_v001(body: &IntotoV001, envelope: &Envelope, text: Option<&Digest>, expected: &Expected<'_>) -> Result<(), Mismatch> {
     if let Some(hash) = &body.content.payload_hash {
         is_payload(&hash.to_digest()?, envelope)?;
     }
     let logged = body.content.hash.to_digest()?;
-    let is_text = |text: &[u8]| logged.matches(text);
-    if !text.is_some_and(is_text) && !known_texts(envelope).iter().any(|text| is_text(text.as_bytes())) {
+    if text != Some(&logged) && !known_texts(envelope, logged.algorithm()).contains(&logged) {
         return Err(Mismatch::Different("the envelope"));
     }
     expected.is_pem(&body.public_key.0)
@@ -113,16 +116,28 @@ fn is_payload(logged: &Digest, envelope: &Envelope) -> Result<(), Mismatch> {
     if logged.matches(&envelope.payload.0) { Ok(()) } else { Err(Mismatch::Different("the payload")) }
 }
 
-/// The texts that cosign 2 and 3 make of an envelope with one signature.
-fn known_texts(envelope: &Envelope) -> [String; 2] {
-    let payload = encoding::encode(&envelope.payload.0);
+/// The digests of the texts that cosign 2 and 3 make of an envelope with one signature. The payload is encoded piece by piece: as a
+/// text of its own it would be in memory three times.
+fn known_texts(envelope: &Envelope, algorithm: Algorithm) -> [Digest; 2] {
     let payload_type = serde_json::Value::from(envelope.payload_type.as_str());
     let signature = envelope.signatures.first();
     let sig = signature.map(|s| encoding::encode(&s.sig.0)).unwrap_or_default();
     let keyid = serde_json::Value::from(signature.map_or("", |s| &s.keyid));
+    let digest = |before: String, after: String| {
+        let mut hasher = Hasher::new(algorithm);
+        hasher.update(before.as_bytes());
+        for piece in envelope.payload.0.chunks(ENCODED_AT_ONCE) {
+            hasher.update(encoding::encode(piece).as_bytes());
+        }
+        hasher.update(after.as_bytes());
+        hasher.finish()
+    };
     [
-        format!(r#"{{"payloadType":{payload_type},"payload":"{payload}","signatures":[{{"keyid":{keyid},"sig":"{sig}"}}]}}"#),
-        format!(r#"{{"payload":"{payload}","payloadType":{payload_type},"signatures":[{{"sig":"{sig}"}}]}}"#),
+        digest(
+            format!(r#"{{"payloadType":{payload_type},"payload":""#),
+            format!(r#"","signatures":[{{"keyid":{keyid},"sig":"{sig}"}}]}}"#),
+        ),
+        digest(r#"{"payload":""#.to_owned(), format!(r#"","payloadType":{payload_type},"signatures":[{{"sig":"{sig}"}}]}}"#)),
     ]
 }
 

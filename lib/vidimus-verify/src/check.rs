@@ -143,12 +143,20 @@ impl Journal {
 }
 
 /// Texts for people hold what strangers wrote into certificates and bundles. Control characters in it could rewrite what a terminal
-/// shows; they are shown as escapes instead.
+/// shows, invisible ones and those that turn the direction of text could make one name look like another; they are shown as escapes
+/// instead.
 pub(crate) fn printable(text: String) -> String {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_deceptive) {
         return text;
     }
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if is_deceptive(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// Control characters, and Unicode's format characters that show nothing (UTS #39, UAX #9).
+fn is_deceptive(c: char) -> bool {
+    let invisible = matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    c.is_control() || invisible
 }
 
 impl Check {
@@ -174,7 +182,8 @@ mod tests {
 
     #[test]
     fn nothing_in_a_text_can_command_a_terminal() {
-        assert_eq!(printable("a\u{1b}[2Jb\n".to_owned()), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable("a\u{1b}[2Jb\n".to_owned()), "a\\u{1b}[2Jb\\u{a}");
+        assert_eq!(printable("\u{202e}moc.elpmaxe".to_owned()), "\\u{202e}moc.elpmaxe");
         assert_eq!(printable("caf\u{e9}".to_owned()), "caf\u{e9}");
     }
 

@@ -1,7 +1,6 @@
 //! The procedure: the client specification's section 4, step by step.
 
 use jiff::Timestamp;
-use vidimus_core::bundle::Version;
 
 use crate::{
     Artifact, CertificateSigner, CheckId, Format, KeySigner, Material, Policy, PublicKey, Rejection, RequiredSigner,
@@ -9,7 +8,7 @@ use crate::{
     binding::Expected,
     chain,
     check::Journal,
-    identity,
+    form, identity,
     log::{self, LogEvidence},
     sct,
     signature::{self, Signed},
@@ -28,7 +27,7 @@ struct Claimed<'a> {
 /// Everything that influences the decision is an argument: `at` is the current time. The same arguments give the same result.
 ///
 /// The checks, in order; each can only be made with what the ones before it proved:
-/// 1. the format is one the policy accepts;
+/// 1. the entity has a form that its format allows, and the format is one the policy accepts;
 /// 2. each log entry describes this signature, key and artifact; the log promised or proves it (§4.4, §4.2.2);
 /// 3. there are enough verified times (§4.2);
 /// 4. the certificate chain is valid at each of them, and the certificate was made public (§4.3);
@@ -42,12 +41,13 @@ pub fn verify(
     at: Timestamp,
 ) -> Result<Verified, Rejection> {
     let mut journal = Journal::default();
+    form::check(entity, &mut journal)?;
     check_version(entity, policy, &mut journal)?;
     let claimed = Claimed::of(entity, policy)?;
     if let Some(certificate) = &claimed.certificate {
         chain::check_usage(certificate, &mut journal)?;
     }
-    let signed = Signed::new(entity, artifact)?;
+    let signed = Signed::new(entity, artifact);
 
     let expected = Expected { signed: &signed, certificate: claimed.certificate.as_ref(), key: &claimed.key };
     let entries = log::check(entity.log_entries(), entity.format(), &expected, trust, policy, &mut journal)?;
@@ -113,9 +113,6 @@ impl<'a> Claimed<'a> {
         };
         let malformed = |why: &str| Rejection::malformed(CheckId::BundleContent, why);
         let leaf = chain.first().ok_or_else(|| malformed("an empty certificate chain"))?;
-        if entity.format() == Format::Bundle(Version::V03) && chain.len() > 1 {
-            return Err(malformed("a bundle 0.3 with more than the signer's certificate"));
-        }
         let unusable = |e: vidimus_core::ParseError| Rejection::CertificateUnusable { why: e.to_string() };
         let certificate = Certificate::parse(leaf).map_err(unusable)?;
         let key = PublicKey::from_spki(certificate.spki()).map_err(unusable)?;

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use vidimus_core::{
-    ParseError,
+    Digest, ParseError,
     bundle::{Bundle, HashOutput, InclusionPromise, Int64, KindVersion, LogId, TlogEntry, Version},
     cosign::{Layer, LayerKind, RekorBundle},
     dsse::Envelope,
@@ -54,8 +54,8 @@ pub enum Content {
     Envelope {
         /// The envelope.
         envelope: Envelope,
-        /// Its text as stored, where that is known: entries of kind `intoto` 0.0.1 have its digest.
-        text: Option<Vec<u8>>,
+        /// SHA-256 of its text as stored, where that is known: entries of kind `intoto` 0.0.1 have it.
+        text: Option<Digest>,
     },
     /// A signed simple-signing payload about the artifact.
     Payload {
@@ -85,6 +85,8 @@ pub struct SignedEntity {
     format: Format,
     content: Content,
     material: Material,
+    /// Whether the certificates came as a chain, whatever its length.
+    has_chain: bool,
     entries: Vec<TlogEntry>,
     timestamps: Vec<Vec<u8>>,
 }
@@ -94,6 +96,7 @@ impl SignedEntity {
     pub fn from_bundle(bundle: Bundle) -> Result<Self, ParseError> {
         let version = bundle.version()?;
         let timestamps = bundle.timestamps().map(<[u8]>::to_vec).collect();
+        let has_chain = bundle.verification_material.x509_certificate_chain.is_some();
         let material = match bundle.verification_material.signer()? {
             vidimus_core::bundle::Signer::PublicKey(hint) => {
                 Material::PublicKey { hint: Some(hint.to_owned()).filter(|h| !h.is_empty()) }
@@ -109,13 +112,13 @@ impl SignedEntity {
             (None, None) => return Err(ParseError::new("bundle", "no content")),
         };
         let entries = bundle.verification_material.tlog_entries;
-        Ok(Self { format: Format::Bundle(version), content, material, entries, timestamps })
+        Ok(Self { format: Format::Bundle(version), content, material, has_chain, entries, timestamps })
     }
 
     /// The entity in a layer that cosign attached: `content` are the layer's bytes.
     pub fn from_cosign_layer(layer: &Layer, content: Vec<u8>) -> Result<Self, ParseError> {
         let content = match (layer.kind, &layer.signature) {
-            (LayerKind::Dsse, _) => Content::Envelope { envelope: Envelope::from_json(&content)?, text: Some(content) },
+            (LayerKind::Dsse, _) => envelope(&content)?,
             (LayerKind::SimpleSigning, Some(signature)) => Content::Payload { payload: content, signature: signature.clone() },
             (LayerKind::SimpleSigning, None) => return Err(ParseError::new("cosign layer", "no signature")),
         };
@@ -136,8 +139,7 @@ impl SignedEntity {
 
     /// A signed statement in a file of its own.
     pub fn detached_envelope(json: Vec<u8>) -> Result<Self, ParseError> {
-        let envelope = Envelope::from_json(&json)?;
-        Ok(Self::new(Format::Detached, Content::Envelope { envelope, text: Some(json) }))
+        Ok(Self::new(Format::Detached, envelope(&json)?))
     }
 
     /// The file that `cosign sign-blob --bundle` wrote before there were bundles.
@@ -161,7 +163,7 @@ impl SignedEntity {
 
     fn new(format: Format, content: Content) -> Self {
         let material = Material::PublicKey { hint: None };
-        Self { format, content, material, entries: Vec::new(), timestamps: Vec::new() }
+        Self { format, content, material, has_chain: false, entries: Vec::new(), timestamps: Vec::new() }
     }
 
     /// Adds the signer's certificate: PEM (the first block counts, others are its chain) or DER.
@@ -248,6 +250,19 @@ impl SignedEntity {
         }
     }
 
+    /// Whether the certificates came as a chain.
+    pub(crate) fn has_chain(&self) -> bool {
+        self.has_chain
+    }
+
+    /// The digest that a bundle states of its artifact. cosign 3 writes an empty one beside pure Ed25519 signatures.
+    pub(crate) fn stated_digest(&self) -> Option<&HashOutput> {
+        match &self.content {
+            Content::Message { digest, .. } => digest.as_ref().filter(|d| !(d.algorithm.is_empty() && d.digest.0.is_empty())),
+            _ => None,
+        }
+    }
+
     /// The signer's certificate in DER, unverified.
     pub fn certificate(&self) -> Option<&[u8]> {
         match &self.material {
@@ -265,6 +280,12 @@ struct OldBlobBundle {
     cert: Option<String>,
     #[serde(default)]
     rekor_bundle: Option<RekorBundle>,
+}
+
+/// An envelope in a document of its own. Of its text only the digest is kept: it may be a hundred megabytes, which the envelope has
+/// as well.
+fn envelope(text: &[u8]) -> Result<Content, ParseError> {
+    Ok(Content::Envelope { envelope: Envelope::from_json(text)?, text: Some(Digest::sha256(text)) })
 }
 
 fn certificates(text: &str) -> Result<Vec<Vec<u8>>, ParseError> {

@@ -29,6 +29,9 @@ mod chain;
 mod check;
 mod engine;
 mod entity;
+mod form;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod key;
 mod log;

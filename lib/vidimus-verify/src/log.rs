@@ -299,7 +299,7 @@ impl LogEvidence<'_> {
 
     fn report(&self, journal: &mut Journal) {
         let log = &self.bound.log.name;
-        let index = self.bound.entry.log_index.0;
+        let index = self.index();
         journal.proved(CheckId::LogBinding, format!("entry {index} is about this signature, key and artifact")).by(log);
         if let Some(promised) = &self.promised {
             let check = journal.proved(CheckId::LogPromise, format!("the log promised to include entry {index}"));
@@ -315,13 +315,23 @@ impl LogEvidence<'_> {
         }
     }
 
+    /// The index that is proven. Without a promise, only the proof's is: Rekor v1 signs the index over all shards in the promise alone.
+    fn index(&self) -> u64 {
+        let entry = self.bound.entry;
+        let proven = match (&self.promised, &entry.inclusion_proof) {
+            (None, Some(proof)) if self.included.is_some() && !self.bound.is_v2() => proof.log_index,
+            _ => entry.log_index,
+        };
+        proven.to_u64().unwrap_or_default()
+    }
+
     /// For the result.
     pub(crate) fn summary(&self) -> VerifiedEntry {
         let entry = self.bound.entry;
         VerifiedEntry {
             log: self.bound.log.name.clone(),
             log_id: self.bound.log.id_hex(),
-            index: entry.log_index.to_u64().unwrap_or_default(),
+            index: self.index(),
             kind: format!("{} {}", entry.kind_version.kind, entry.kind_version.version),
             included: self.included.is_some(),
             integrated_time: self.promised.as_ref().map(|p| p.time),

@@ -23,7 +23,7 @@ use crate::{
 const SCTS: usize = 16;
 
 /// A signed certificate timestamp.
-struct Sct<'a> {
+pub(crate) struct Sct<'a> {
     log_id: &'a [u8],
     timestamp: u64,
     extensions: &'a [u8],
@@ -132,11 +132,16 @@ impl<'a> Sct<'a> {
     }
 }
 
-/// The embedded SCTs: a TLS-encoded list in an `OCTET STRING` in the extension's.
+/// The embedded SCTs.
 fn read_list(leaf: &Certificate) -> Result<Vec<Sct<'_>>, String> {
     let extension = leaf.extension(CT_PRECERT_SCTS).ok_or("the certificate has none")?;
+    parse_list(extension.extn_value.as_bytes())
+}
+
+/// A TLS-encoded list in an `OCTET STRING`.
+pub(crate) fn parse_list(der: &[u8]) -> Result<Vec<Sct<'_>>, String> {
     let unreadable = || "the certificate's list of SCTs cannot be read".to_owned();
-    let list = content(extension.extn_value.as_bytes(), OCTET_STRING).map_err(|_| unreadable())?;
+    let list = content(der, OCTET_STRING).map_err(|_| unreadable())?;
     let (mut rest, tail) = vector(list).ok_or_else(unreadable)?;
     let mut scts = Vec::new();
     while !rest.is_empty() && scts.len() < SCTS {

@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::OnceLock};
 
-use vidimus_core::{Algorithm, Digest, cosign, digest::Hasher, dsse};
+use vidimus_core::{Algorithm, Digest, bundle::HashOutput, cosign, digest::Hasher, dsse};
 
 use crate::{
     Artifact, CheckId, Content, Rejection, SignedEntity, Statement,
@@ -24,23 +24,16 @@ pub(crate) struct Signed<'a> {
 }
 
 impl<'a> Signed<'a> {
-    /// Checks the form of the content: a bundle's envelope has exactly one signature, whatever DSSE allows.
-    pub(crate) fn new(entity: &'a SignedEntity, artifact: &'a Artifact<'a>) -> Result<Self, Rejection> {
+    /// The form of the content was checked before.
+    pub(crate) fn new(entity: &'a SignedEntity, artifact: &'a Artifact<'a>) -> Self {
         let mut prefix = Vec::new();
         if let Content::Envelope { envelope, .. } = entity.content() {
-            if envelope.signatures.len() != 1 {
-                let why = format_args!("the envelope has {} signatures instead of one", envelope.signatures.len());
-                return Err(Rejection::malformed(CheckId::BundleContent, why));
-            }
             prefix = dsse::pae(&envelope.payload_type, &[]);
             // The encoding of an empty payload ends in its length, "0 ".
             prefix.truncate(prefix.len() - 2);
             prefix.extend(format!("{} ", envelope.payload.0.len()).into_bytes());
         }
-        if entity.signature().is_empty() {
-            return Err(Rejection::malformed(CheckId::BundleContent, "the signature is empty"));
-        }
-        Ok(Self { entity, artifact, prefix, digests: Default::default() })
+        Self { entity, artifact, prefix, digests: Default::default() }
     }
 
     pub(crate) fn signature(&self) -> &'a [u8] {
@@ -87,14 +80,10 @@ impl<'a> Signed<'a> {
         }
     }
 
-    /// The digest that a bundle states of its artifact. cosign 3 writes an empty one beside pure Ed25519 signatures.
+    /// The digest that a bundle states of its artifact.
     fn stated_digest(&self) -> Result<Option<Digest>, Rejection> {
-        match self.entity.content() {
-            Content::Message { digest: Some(hint), .. } if !(hint.algorithm.is_empty() && hint.digest.0.is_empty()) => {
-                hint.to_digest().map(Some).map_err(|e| Rejection::malformed(CheckId::BundleContent, e))
-            }
-            _ => Ok(None),
-        }
+        let stated = self.entity.stated_digest().map(HashOutput::to_digest).transpose();
+        stated.map_err(|e| Rejection::malformed(CheckId::BundleContent, e))
     }
 
     /// The hashes that a signature by this key may be over, the likeliest first.

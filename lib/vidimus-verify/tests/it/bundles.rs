@@ -7,20 +7,20 @@ use vidimus_verify::{Artifact, CertificateIdentity, CheckId, Policy, Rejection, 
 use crate::common::*;
 
 /// A valid bundle of each sort.
-const V1: &Case = &CASES[0];
-const V2: &Case = &CASES[1];
+pub(crate) const V1: &Case = &CASES[0];
+pub(crate) const V2: &Case = &CASES[1];
 
-fn public(name: &str) -> &'static Case {
+pub(crate) fn public(name: &str) -> &'static Case {
     CASES.iter().find(|c| c.bundle.contains(&format!("/{name}."))).unwrap()
 }
 
-fn judge(case: &Case, json: &[u8], policy: &Policy) -> Result<Verified, Rejection> {
+pub(crate) fn judge(case: &Case, json: &[u8], policy: &Policy) -> Result<Verified, Rejection> {
     let bytes = case.artifact_bytes();
     verify(&entity(json), &case.artifact(&bytes), &case.trust(), policy, now())
 }
 
 /// The verdict on a bundle after a change.
-fn changed(case: &Case, change: impl FnOnce(&mut Value)) -> Result<Verified, Rejection> {
+pub(crate) fn changed(case: &Case, change: impl FnOnce(&mut Value)) -> Result<Verified, Rejection> {
     let mut bundle: Value = serde_json::from_slice(&case.json()).unwrap();
     change(&mut bundle);
     judge(case, &serde_json::to_vec(&bundle).unwrap(), &case.policy())
@@ -32,13 +32,13 @@ fn refused(result: Result<Verified, Rejection>, check: CheckId) -> Rejection {
     rejection
 }
 
-fn flip(value: &mut Value) {
+pub(crate) fn flip(value: &mut Value) {
     let mut bytes = encoding::decode(value.as_str().unwrap()).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     *value = json!(encoding::encode(bytes));
 }
 
-fn entry(bundle: &mut Value) -> &mut Value {
+pub(crate) fn entry(bundle: &mut Value) -> &mut Value {
     &mut bundle["verificationMaterial"]["tlogEntries"][0]
 }
 
@@ -61,6 +61,7 @@ fn what_a_rekor_v1_bundle_proves() {
     assert_eq!(
         ids,
         [
+            "bundle.content",
             "cert.usage",
             "log.binding",
             "log.promise",
@@ -373,11 +374,18 @@ fn bundle_0_1_needs_a_promise() {
 
 #[test]
 fn bundle_0_3_has_one_certificate() {
-    let chain = changed(V1, |b| {
+    let as_chain = |b: &mut Value, length: usize| {
         let leaf = b["verificationMaterial"].as_object_mut().unwrap().remove("certificate").unwrap();
-        b["verificationMaterial"]["x509CertificateChain"] = json!({"certificates": [leaf.clone(), leaf]});
+        b["verificationMaterial"]["x509CertificateChain"] = json!({"certificates": vec![leaf; length]});
+    };
+    for length in [1, 2] {
+        refused(changed(V1, |b| as_chain(b, length)), CheckId::BundleContent);
+    }
+    let older = changed(V1, |b| {
+        as_chain(b, 1);
+        b["mediaType"] = json!("application/vnd.dev.sigstore.bundle+json;version=0.2");
     });
-    refused(chain, CheckId::BundleContent);
+    assert!(older.is_ok(), "older versions have chains");
 }
 
 #[test]

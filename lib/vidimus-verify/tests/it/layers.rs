@@ -16,11 +16,11 @@ use vidimus_verify::{
 
 use crate::forge::*;
 
-fn image() -> Digest {
+pub(crate) fn image() -> Digest {
     Digest::sha256(b"a manifest")
 }
 
-fn keyless() -> Policy {
+pub(crate) fn keyless() -> Policy {
     Policy::keyless(CertificateIdentity::exact(NAME, ISSUER)).unsafe_without_sct()
 }
 
@@ -35,25 +35,25 @@ fn refused(result: Result<Verified, Rejection>, check: CheckId) -> String {
 }
 
 /// An instance, a signer's key and certificate.
-struct Bench {
-    instance: Instance,
-    trust: TrustRoot,
-    key: Key,
-    leaf: Vec<u8>,
+pub(crate) struct Bench {
+    pub(crate) instance: Instance,
+    pub(crate) trust: TrustRoot,
+    pub(crate) key: Key,
+    pub(crate) leaf: Vec<u8>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (instance, key) = (Instance::new(), Key::new());
         Self { trust: instance.trust(), leaf: instance.issue(Draft::leaf(), &key), instance, key }
     }
 
-    fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         certificate_pem(&self.leaf)
     }
 
     /// A layer as cosign attaches it: certificate, and the entry's promise.
-    fn layer(&self, kind: LayerKind, entry: &vidimus_core::bundle::TlogEntry) -> Layer {
+    pub(crate) fn layer(&self, kind: LayerKind, entry: &vidimus_core::bundle::TlogEntry) -> Layer {
         let promise = entry.inclusion_promise.as_ref().unwrap().signed_entry_timestamp.clone();
         let payload = RekorPayload {
             body: entry.canonicalized_body.clone(),
@@ -68,7 +68,7 @@ impl Bench {
     }
 
     /// A signed payload as a `.sig` layer.
-    fn simple_signing(&self) -> (Layer, Vec<u8>) {
+    pub(crate) fn simple_signing(&self) -> (Layer, Vec<u8>) {
         let payload = Payload::new("registry.test/app", image(), &BTreeMap::new()).to_bytes();
         let signature = self.key.sign(&payload);
         let entry = self.instance.promised_signature(&payload, &signature, &self.pem());
@@ -77,7 +77,7 @@ impl Bench {
     }
 
     /// A signed statement, as the envelope's value and as cosign 2 stores it.
-    fn envelope(&self) -> (Envelope, Vec<u8>) {
+    pub(crate) fn envelope(&self) -> (Envelope, Vec<u8>) {
         let payload = intoto::cosign_sign_statement(&image(), serde_json::Map::new()).unwrap();
         let signature = self.key.sign(&dsse::pae(dsse::IN_TOTO_PAYLOAD, &payload));
         let envelope = Envelope::new(dsse::IN_TOTO_PAYLOAD, payload.clone(), signature.clone());
@@ -249,7 +249,7 @@ fn an_entry_with_the_bare_key_does_not_say_whose_certificate_it_was() {
 }
 
 /// A signature in a Rekor v2 log, without timestamp.
-fn rekor_2(bench: &Bench, artifact: &[u8], origin: &str) -> (SignedEntity, vidimus_core::checkpoint::Note) {
+pub(crate) fn rekor_2(bench: &Bench, artifact: &[u8], origin: &str) -> (SignedEntity, vidimus_core::checkpoint::Note) {
     let signature = bench.key.sign(artifact);
     let key = RawBytes { raw_bytes: bench.key.spki().into() };
     let verifier = Verifier { key_details: "PKIX_ECDSA_P256_SHA_256".to_owned(), public_key: Some(key), x509_certificate: None };
@@ -272,26 +272,49 @@ fn a_managed_key_in_a_rekor_2_log() {
     assert!(text.contains("another log"), "{text}");
 }
 
+/// A witness of logs.
+pub(crate) struct Witness {
+    pair: aws_lc_rs::signature::Ed25519KeyPair,
+    key: Vec<u8>,
+    id: Digest,
+}
+
+impl Witness {
+    pub(crate) fn new() -> Self {
+        let pair = aws_lc_rs::signature::Ed25519KeyPair::from_seed_unchecked(&[3; 32]).unwrap();
+        let key = [&[4], aws_lc_rs::signature::KeyPair::public_key(&pair).as_ref()].concat();
+        let id = Digest::sha256(&[b"witness.test\n", &key[..]].concat());
+        Self { pair, key, id }
+    }
+
+    pub(crate) fn policy(&self) -> WitnessPolicy {
+        let hash: String = self.id.bytes()[..4].iter().map(|b| format!("{b:02x}")).collect();
+        let vkey = format!("witness.test+{hash}+{}", encoding::encode(&self.key));
+        WitnessPolicy::new([vkey.as_str()], 1).unwrap()
+    }
+
+    /// The entity with a cosignature on its checkpoint.
+    pub(crate) fn cosign(&self, entity: &SignedEntity, note: &vidimus_core::checkpoint::Note) -> SignedEntity {
+        let message = format!("cosignature/v1\ntime 1767225600\n{}", note.text);
+        let signature = self.pair.sign(message.as_bytes());
+        let blob = [&self.id.bytes()[..4], &1_767_225_600_u64.to_be_bytes(), signature.as_ref()].concat();
+        let mut entry = entity.log_entries()[0].clone();
+        let envelope = &mut entry.inclusion_proof.as_mut().unwrap().checkpoint.as_mut().unwrap().envelope;
+        envelope.push_str(&format!("\u{2014} witness.test {}\n", encoding::encode(blob)));
+        SignedEntity::detached(entity.signature().to_vec()).with_log_entry(entry)
+    }
+}
+
 #[test]
 fn witnesses() {
     let bench = Bench::new();
-    let pair = aws_lc_rs::signature::Ed25519KeyPair::from_seed_unchecked(&[3; 32]).unwrap();
-    let key = [&[4], aws_lc_rs::signature::KeyPair::public_key(&pair).as_ref()].concat();
-    let id = Digest::sha256(&[b"witness.test\n", &key[..]].concat());
-    let hash: String = id.bytes()[..4].iter().map(|b| format!("{b:02x}")).collect();
-    let vkey = format!("witness.test+{hash}+{}", encoding::encode(&key));
-    let policy = || Policy::key(bench.key.public()).require_witnesses(WitnessPolicy::new([vkey.as_str()], 1).unwrap());
+    let witness = Witness::new();
+    let policy = || Policy::key(bench.key.public()).require_witnesses(witness.policy());
     let verdict =
         |entity: &SignedEntity| verify(entity, &Artifact::bytes(b"x"), &bench.trust, &policy(), at("2026-02-01T00:00:00Z"));
     let (entity, note) = rekor_2(&bench, b"x", "rekor2.test");
     refused(verdict(&entity), CheckId::LogWitness);
-    let message = format!("cosignature/v1\ntime 1767225600\n{}", note.text);
-    let blob = [&id.bytes()[..4], &1_767_225_600_u64.to_be_bytes(), pair.sign(message.as_bytes()).as_ref()].concat();
-    let mut entry = entity.log_entries()[0].clone();
-    let proof = entry.inclusion_proof.as_mut().unwrap();
-    let envelope = &mut proof.checkpoint.as_mut().unwrap().envelope;
-    envelope.push_str(&format!("\u{2014} witness.test {}\n", encoding::encode(blob)));
-    let cosigned = SignedEntity::detached(entity.signature().to_vec()).with_log_entry(entry);
+    let cosigned = witness.cosign(&entity, &note);
     let verified = verdict(&cosigned).unwrap();
     assert_eq!(verified.log_entries()[0].witnesses, ["witness.test"]);
     assert!(verified.has(CheckId::LogWitness));

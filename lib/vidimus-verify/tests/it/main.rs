@@ -4,6 +4,7 @@
 
 mod bundles;
 mod certificates;
+mod checks;
 mod common;
 mod forge;
 mod keys;

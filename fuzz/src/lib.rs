@@ -1,0 +1,4 @@
+//! What is fuzzed, and what it starts from.
+
+pub mod seeds;
+pub mod targets;

@@ -183,11 +183,11 @@ pub(crate) async fn trust(context: &Context, args: &TrustArgs) -> Result<Arc<Tru
     Ok(material)
 }
 
-/// A prepared trust root. Members that cannot be used are mentioned: what they signed will not verify.
+/// A prepared trust root. Members that cannot be read are mentioned: what they signed will not verify.
 pub(crate) fn trust_root(context: &Context, material: &TrustMaterial) -> Result<TrustRoot, Failure> {
     let root = TrustRoot::new(&material.trusted_root).map_err(Failure::undetermined)?;
-    for unusable in root.unusable() {
-        context.ui.warn(format!("the trusted root has a member that cannot be used: {unusable}"));
+    for unusable in root.unreadable() {
+        context.ui.warn(format!("the trusted root has a member that cannot be read: {unusable}"));
     }
     Ok(root)
 }

@@ -98,14 +98,22 @@ fn find_issuer<'a>(leaf: &Certificate, times: &VerifiedTimes, trust: &'a TrustRo
         // Blaming a span of validity makes sense only if it is otherwise the right authority.
         Some((rejection, issuer)) if is_signed(leaf, issuer)? => Err(rejection),
         _ if named => Err(Rejection::CertificateForged { issuer: leaf.issuer_text() }),
-        _ => Err(Rejection::CertificateAuthorityUnknown { issuer: leaf.issuer_text(), trusted: trusted_names(trust) }),
+        _ => Err(unknown(leaf, trust)),
+    }
+}
+
+fn unknown(leaf: &Certificate, trust: &TrustRoot) -> Rejection {
+    let issuer = leaf.issuer_text();
+    match trust.authorities.iter().find_map(|a| a.why_unusable(leaf.issuer())) {
+        Some(why) => Rejection::CertificateAuthorityUnusable { issuer, why: why.to_string() },
+        None => Rejection::CertificateAuthorityUnknown { issuer, trusted: trusted_names(trust) },
     }
 }
 
 /// The issuers with the right name, those with the right key id first: two authorities may share a name.
 fn candidates<'a>(leaf: &Certificate, trust: &'a TrustRoot) -> Vec<(&'a Authority, &'a Issuer)> {
-    let all = trust.authorities.iter().flat_map(|a| a.issuers.iter().map(move |i| (a, i)));
-    let mut named: Vec<_> = all.filter(|(_, issuer)| issuer.certificate.subject() == leaf.issuer()).collect();
+    let named = trust.authorities.iter().flat_map(|a| a.issuers_named(leaf.issuer()).map(move |(_, issuer)| (a, issuer)));
+    let mut named: Vec<_> = named.collect();
     if named.len() > 1 {
         let wanted = leaf.authority_key_id();
         named.sort_by_key(|(_, issuer)| issuer.certificate.subject_key_id() != wanted);
@@ -134,7 +142,7 @@ fn check_authority_time(authority: &Authority, issuer: &Issuer, time: Timestamp,
 }
 
 fn trusted_names(trust: &TrustRoot) -> Vec<String> {
-    let mut names: Vec<_> = trust.authorities.iter().flat_map(|a| &a.issuers).map(|i| i.name.clone()).collect();
+    let mut names: Vec<_> = trust.authorities.iter().flat_map(Authority::names).collect();
     names.dedup();
     names
 }

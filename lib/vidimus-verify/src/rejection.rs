@@ -39,6 +39,13 @@ pub enum Rejection {
         /// The names of the authorities that the trust root has.
         trusted: Vec<String>,
     },
+    /// An authority of the right name is in the trust root, but its own chain there is broken.
+    CertificateAuthorityUnusable {
+        /// The issuer's name in the certificate.
+        issuer: String,
+        /// What is wrong with the chain.
+        why: String,
+    },
     /// An authority of the right name is trusted, but it did not sign this certificate.
     CertificateForged {
         /// The issuer's name in the certificate.
@@ -263,7 +270,9 @@ impl Rejection {
             | Self::Malformed { check, .. }
             | Self::NotEnoughTimes { check, .. }
             | Self::SignatureInvalid { check, .. } => *check,
-            Self::CertificateAuthorityUnknown { .. } | Self::CertificateForged { .. } => CheckId::CertChain,
+            Self::CertificateAuthorityUnknown { .. }
+            | Self::CertificateAuthorityUnusable { .. }
+            | Self::CertificateForged { .. } => CheckId::CertChain,
             Self::CertificateUnusable { .. } => CheckId::CertUsage,
             Self::CertificateNotValid { .. } => CheckId::CertValidity,
             Self::CertificateMissing { .. } => CheckId::IdentitySan,
@@ -295,7 +304,7 @@ impl Rejection {
             Self::VersionTooOld { .. } => 10,
             Self::CertificateMissing { .. } => 15,
             Self::CertificateUnusable { .. } => 20,
-            Self::CertificateAuthorityUnknown { .. } => 25,
+            Self::CertificateAuthorityUnknown { .. } | Self::CertificateAuthorityUnusable { .. } => 25,
             Self::ArtifactDigestUnknown { .. } => 28,
             Self::ArtifactMismatch { .. } | Self::StatementNotAbout { .. } | Self::NotAStatement { .. } => 30,
             Self::LogEntryMalformed { .. } => 35,
@@ -325,6 +334,9 @@ impl Rejection {
             }
             Self::CertificateAuthorityUnknown { .. } => {
                 "this looks like a signature from another Sigstore instance: use that instance's trusted root".to_owned()
+            }
+            Self::CertificateAuthorityUnusable { .. } => {
+                "get the trusted root of that instance again: its entry for this authority is damaged".to_owned()
             }
             Self::CertificateMissing { .. } => {
                 "it was signed with a managed key: pass --key with the signer's public key".to_owned()
@@ -390,6 +402,9 @@ impl Rejection {
                     "the certificate was issued by {issuer:?}, which the trusted root does not have; it has {}",
                     list(trusted)
                 )
+            }
+            Self::CertificateAuthorityUnusable { issuer, why } => {
+                write!(f, "the certificate was issued by {issuer:?}, whose chain in the trusted root cannot be used: {why}")
             }
             Self::CertificateForged { issuer } => {
                 write!(f, "the certificate names {issuer:?} as its issuer, but that authority did not sign it")

@@ -16,7 +16,7 @@ use vidimus_core::{Algorithm, Digest, limits};
 use crate::{
     asn1::{self, BOOLEAN, GENERALIZED_TIME, INTEGER, OCTET_STRING, OID, SEQUENCE, SET, children, content, context, item, tag},
     key::{KeyAlgorithm, PublicKey, Scheme},
-    trust::{Authority, Issuer, TimestampSigner, issuer_of},
+    trust::{Authority, Issuer, TimestampSigner},
     x509::{Certificate, KeyFamily, hash_of, scheme_of},
 };
 
@@ -108,8 +108,9 @@ impl<'a> Token<'a> {
         if !self.is_over(over) {
             return Err("it is about another signature".to_owned());
         }
-        match &authority.signer {
-            Some((signer, issuer)) => self.verify_by(signer, &authority.issuers[*issuer])?,
+        match authority.timestamp_signer() {
+            Some(Ok((signer, issuer))) => self.verify_by(signer, issuer)?,
+            Some(Err(unusable)) => return Err(format!("the trusted root's chain cannot be used: {unusable}")),
             None => self.verify_by_embedded(authority)?,
         }
         if !authority.valid_for.contains(self.time) {
@@ -125,10 +126,11 @@ impl<'a> Token<'a> {
             if !self.signer.names(&certificate) {
                 continue;
             }
-            let issuer = issuer_of(&certificate, &authority.issuers).map_err(|e| e.to_string())?;
+            let issuer = authority.issuer_of(&certificate).map_err(|e| e.to_string())?;
             let issuer = issuer.ok_or("its certificate was not issued by this authority")?;
+            let issuer = authority.issuer(issuer).map_err(ToString::to_string)?;
             let signer = TimestampSigner::unissued(certificate).map_err(|e| e.to_string())?;
-            return self.verify_by(&signer, &authority.issuers[issuer]);
+            return self.verify_by(&signer, issuer);
         }
         Err("it has no certificate of its signer, and the trusted root has none either".to_owned())
     }

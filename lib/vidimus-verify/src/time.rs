@@ -110,7 +110,7 @@ fn verify_timestamp(der: &[u8], signature: &[u8], trust: &TrustRoot) -> Result<V
     let mut why = "no timestamp authority of the trusted root made it".to_owned();
     for authority in &trust.timestamp_authorities {
         // An authority whose certificate the token does not even name has nothing to say about what is wrong with it.
-        let named = authority.signer.as_ref().is_none_or(|(signer, _)| token.names(&signer.certificate));
+        let named = authority.signer.as_ref().is_none_or(|certificate| token.names(certificate));
         if !named {
             continue;
         }

@@ -1,9 +1,10 @@
-//! Whom to trust, prepared: keys parsed, chains between the members of the trust root checked, once for any number of signatures.
+//! Whom to trust, prepared: keys parsed at once, chains between the members of the trust root checked when they are first needed, and
+//! then once for any number of signatures. A trust root lists the authorities of years, of which one signature needs one or two.
 //!
-//! A member that cannot be used (an exotic key, a broken chain) does not spoil the others: it is kept as [`Unusable`], with the reason,
+//! A member that cannot be used (an exotic key, a broken chain) does not spoil the others: it is known as [`Unusable`], with the reason,
 //! and whatever only it could have proven is not proven.
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
 use const_oid::{ObjectIdentifier, db::rfc5280};
 use jiff::Timestamp;
@@ -30,7 +31,8 @@ pub struct TrustRoot {
     pub(crate) ct_logs: Vec<Log>,
     pub(crate) authorities: Vec<Authority>,
     pub(crate) timestamp_authorities: Vec<Authority>,
-    unusable: Vec<Unusable>,
+    /// Members that could not even be read.
+    unreadable: Vec<Unusable>,
 }
 
 /// A member of the trust root that cannot be used.
@@ -73,25 +75,31 @@ impl TrustRoot {
             trust.ct_logs.extend(prepared);
         }
         for authority in &root.certificate_authorities {
-            let prepared = Authority::new(authority, Purpose::CodeSigning, &mut trust.unusable);
+            let prepared = Authority::new(authority, Purpose::CodeSigning);
             let prepared = trust.keep("certificate authority", &authority.uri, prepared);
             trust.authorities.extend(prepared);
         }
         for authority in &root.timestamp_authorities {
-            let prepared = Authority::new(authority, Purpose::TimeStamping, &mut trust.unusable);
+            let prepared = Authority::new(authority, Purpose::TimeStamping);
             let prepared = trust.keep("timestamp authority", &authority.uri, prepared);
             trust.timestamp_authorities.extend(prepared);
         }
         Ok(trust)
     }
 
-    /// The members that cannot be used.
-    pub fn unusable(&self) -> &[Unusable] {
-        &self.unusable
+    /// The members that could not even be read.
+    pub fn unreadable(&self) -> &[Unusable] {
+        &self.unreadable
+    }
+
+    /// All members that cannot be used. Checks every chain that was not needed yet.
+    pub fn unusable(&self) -> Vec<Unusable> {
+        let authorities = self.authorities.iter().chain(&self.timestamp_authorities);
+        self.unreadable.iter().cloned().chain(authorities.flat_map(Authority::unusable)).collect()
     }
 
     fn keep<T>(&mut self, what: &str, name: &str, member: Result<T, ParseError>) -> Option<T> {
-        member.map_err(|e| self.unusable.push(Unusable { what: format!("{what} {name}"), why: e.to_string() })).ok()
+        member.map_err(|e| self.unreadable.push(Unusable { what: format!("{what} {name}"), why: e.to_string() })).ok()
     }
 }
 
@@ -216,10 +224,15 @@ pub(crate) struct Authority {
     /// The URL, or the name of an authority that has none.
     pub(crate) name: String,
     pub(crate) valid_for: TimeRange,
-    /// The certificates that can issue others, each with its path to the root checked.
-    pub(crate) issuers: Vec<Issuer>,
-    /// The certificate that signs timestamps, with the index of its issuer.
-    pub(crate) signer: Option<(TimestampSigner, usize)>,
+    purpose: Purpose,
+    /// The CA certificates, the root last.
+    chain: Vec<Certificate>,
+    /// What is known of each of them as an issuer, once it was asked for.
+    issuers: Vec<OnceLock<Result<Issuer, ParseError>>>,
+    /// The certificate that signs timestamps, where the trust root has it.
+    pub(crate) signer: Option<Certificate>,
+    /// What is known of it, once it was asked for: with the index of its issuer.
+    checked_signer: OnceLock<Result<(TimestampSigner, usize), ParseError>>,
 }
 
 /// A CA certificate whose path to the root was checked, except for time.
@@ -237,7 +250,7 @@ pub(crate) struct Issuer {
     pub(crate) path: Vec<(String, Timestamp, Timestamp)>,
 }
 
-/// The certificate that signs timestamps.
+/// A certificate that may sign timestamps.
 #[derive(Debug)]
 pub(crate) struct TimestampSigner {
     pub(crate) certificate: Certificate,
@@ -245,32 +258,75 @@ pub(crate) struct TimestampSigner {
 }
 
 impl Authority {
-    fn new(authority: &CertificateAuthority, purpose: Purpose, unusable: &mut Vec<Unusable>) -> Result<Self, ParseError> {
-        let chain = &authority.cert_chain.certificates;
-        limits::check_count("trusted root", "certChain", chain.len(), limits::CHAIN)?;
-        let mut certificates = chain.iter().map(|c| Certificate::parse(&c.raw_bytes.0)).collect::<Result<Vec<_>, _>>()?;
+    fn new(authority: &CertificateAuthority, purpose: Purpose) -> Result<Self, ParseError> {
+        let certificates = &authority.cert_chain.certificates;
+        limits::check_count("trusted root", "certChain", certificates.len(), limits::CHAIN)?;
+        let mut chain = certificates.iter().map(|c| Certificate::parse(&c.raw_bytes.0)).collect::<Result<Vec<_>, _>>()?;
         let mut signer = None;
-        if purpose == Purpose::TimeStamping && certificates.first().is_some_and(|c| !c.is_ca().unwrap_or(false)) {
-            signer = Some(certificates.remove(0));
+        if purpose == Purpose::TimeStamping && chain.first().is_some_and(|c| !c.is_ca().unwrap_or(false)) {
+            signer = Some(chain.remove(0));
         }
-        if certificates.is_empty() {
-            return Err(ParseError::at("trusted root", "certChain", "no CA certificate"));
-        }
-        let mut issuers = Vec::new();
-        for index in 0..certificates.len() {
-            match Issuer::new(&certificates, index, purpose) {
-                Ok(issuer) => issuers.push(issuer),
-                Err(e) => unusable
-                    .push(Unusable { what: format!("certificate {:?}", certificates[index].subject_text()), why: e.to_string() }),
+        let first = chain.first().ok_or_else(|| ParseError::at("trusted root", "certChain", "no CA certificate"))?;
+        Ok(Self {
+            name: if authority.uri.is_empty() { first.subject_text() } else { authority.uri.clone() },
+            valid_for: authority.valid_for.unwrap_or_default(),
+            purpose,
+            issuers: chain.iter().map(|_| OnceLock::new()).collect(),
+            chain,
+            signer,
+            checked_signer: OnceLock::new(),
+        })
+    }
+
+    /// The certificate of the chain at an index, as an issuer: its path is checked now if it was not yet.
+    pub(crate) fn issuer(&self, index: usize) -> Result<&Issuer, &ParseError> {
+        self.issuers[index].get_or_init(|| Issuer::new(&self.chain, index, self.purpose)).as_ref()
+    }
+
+    /// The usable issuers with this name (a DER `Name`).
+    pub(crate) fn issuers_named(&self, name: &[u8]) -> impl Iterator<Item = (usize, &Issuer)> {
+        let named = self.chain.iter().enumerate().filter(move |(_, c)| c.subject() == name);
+        named.filter_map(|(index, _)| Some((index, self.issuer(index).ok()?)))
+    }
+
+    /// What is wrong with the first certificate of this name that is no usable issuer.
+    pub(crate) fn why_unusable(&self, name: &[u8]) -> Option<&ParseError> {
+        (0..self.chain.len()).filter(|i| self.chain[*i].subject() == name).find_map(|i| self.issuer(i).err())
+    }
+
+    /// The usable issuer that issued a certificate.
+    pub(crate) fn issuer_of(&self, certificate: &Certificate) -> Result<Option<usize>, ParseError> {
+        for (index, issuer) in self.issuers_named(certificate.issuer()) {
+            if certificate.is_signed_by(&issuer.key)? {
+                return Ok(Some(index));
             }
         }
-        let signer = signer.map(|certificate| TimestampSigner::new(certificate, &issuers)).transpose()?;
-        let valid_for = authority.valid_for.unwrap_or_default();
-        let name = match issuers.first() {
-            Some(issuer) if authority.uri.is_empty() => issuer.name.clone(),
-            _ => authority.uri.clone(),
-        };
-        Ok(Self { name, valid_for, issuers, signer })
+        Ok(None)
+    }
+
+    /// The certificate that signs timestamps with its issuer, both checked; none where the trust root leaves it to the tokens.
+    pub(crate) fn timestamp_signer(&self) -> Option<Result<(&TimestampSigner, &Issuer), &ParseError>> {
+        let certificate = self.signer.as_ref()?;
+        let checked = self.checked_signer.get_or_init(|| {
+            let signer = TimestampSigner::unissued(certificate.clone())?;
+            let issuer = self.issuer_of(certificate)?;
+            let issuer =
+                issuer.ok_or_else(|| ParseError::new("timestamp certificate", "no certificate of the chain issued it"))?;
+            Ok((signer, issuer))
+        });
+        Some(checked.as_ref().and_then(|(signer, issuer)| Ok((signer, self.issuer(*issuer)?))))
+    }
+
+    /// The names of the certificates that may have issued others, for people.
+    pub(crate) fn names(&self) -> impl Iterator<Item = String> {
+        self.chain.iter().map(Certificate::subject_text)
+    }
+
+    fn unusable(&self) -> impl Iterator<Item = Unusable> {
+        let signer = self.timestamp_signer().and_then(Result::err).map(|e| (format!("timestamp authority {}", self.name), e));
+        let issuers = (0..self.chain.len())
+            .filter_map(|i| Some((format!("certificate {:?}", self.chain[i].subject_text()), self.issuer(i).err()?)));
+        issuers.chain(signer).map(|(what, why)| Unusable { what, why: why.to_string() })
     }
 }
 
@@ -351,14 +407,6 @@ fn check_ca(certificate: &Certificate, purpose: Purpose, below: usize) -> Result
 }
 
 impl TimestampSigner {
-    /// Checks the certificate and finds its issuer.
-    fn new(certificate: Certificate, issuers: &[Issuer]) -> Result<(Self, usize), ParseError> {
-        let signer = Self::unissued(certificate)?;
-        let issuer = issuer_of(&signer.certificate, issuers)?
-            .ok_or_else(|| ParseError::new("timestamp certificate", "no certificate of the chain issued it"))?;
-        Ok((signer, issuer))
-    }
-
     /// Checks what RFC 3161 §2.3 asks of the certificate: that it is for signing timestamps, and says so critically and exclusively.
     pub(crate) fn unissued(certificate: Certificate) -> Result<Self, ParseError> {
         let bad = |why: &dyn fmt::Display| ParseError::new("timestamp certificate", why);
@@ -379,15 +427,4 @@ impl TimestampSigner {
         let key = PublicKey::from_spki(certificate.spki())?;
         Ok(Self { certificate, key })
     }
-}
-
-/// Which of the issuers issued a certificate.
-pub(crate) fn issuer_of(certificate: &Certificate, issuers: &[Issuer]) -> Result<Option<usize>, ParseError> {
-    let named = |i: &usize| issuers[*i].certificate.subject() == certificate.issuer();
-    for index in (0..issuers.len()).filter(named) {
-        if certificate.is_signed_by(&issuers[index].key)? {
-            return Ok(Some(index));
-        }
-    }
-    Ok(None)
 }

@@ -119,15 +119,18 @@ fn shared_permissions() -> std::fs::Permissions {
 /// Reads a file of the user's, "-" meaning stdin, with a limit.
 pub(crate) fn read_input(what: &str, path: &Path, limit: usize) -> Result<Vec<u8>, Failure> {
     use std::io::Read;
-    let read = |source: &mut dyn Read| -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+    let read = |source: &mut dyn Read, expected: usize| -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(expected.min(limit) + 1);
         source.take(u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1)).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
     let bytes = if path == Path::new("-") {
-        read(&mut std::io::stdin().lock())
+        read(&mut std::io::stdin().lock(), 0)
     } else {
-        std::fs::File::open(path).and_then(|mut file| read(&mut file))
+        std::fs::File::open(path).and_then(|mut file| {
+            let expected = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+            read(&mut file, expected)
+        })
     };
     let bytes = bytes.map_err(|e| file_error(what, path, &e))?;
     if bytes.len() > limit {

@@ -229,6 +229,12 @@ fn offline_trust_root(context: &Context, trust: &TrustArgs, evidence: &EvidenceA
     if resolve::needs_no_trust(evidence) {
         return Ok(TrustRoot::empty());
     }
+    online_trust_root(context, trust, evidence)
+}
+
+/// Apart, so that who verifies from files does not pay for the stack frame of what waits for the network.
+#[inline(never)]
+fn online_trust_root(context: &Context, trust: &TrustArgs, evidence: &EvidenceArgs) -> Result<TrustRoot, Failure> {
     context.block_on(trust_root(context, trust, evidence))
 }
 

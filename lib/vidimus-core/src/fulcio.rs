@@ -47,7 +47,7 @@ macro_rules! extensions {
             /// The object identifier.
             pub const fn oid(self) -> ObjectIdentifier {
                 match self {
-                    $(Extension::$variant => ObjectIdentifier::new_unwrap(concat!("1.3.6.1.4.1.57264.1.", $arc)),)*
+                    $(Extension::$variant => const { ObjectIdentifier::new_unwrap(concat!("1.3.6.1.4.1.57264.1.", $arc)) },)*
                 }
             }
 

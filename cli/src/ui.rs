@@ -45,9 +45,13 @@ impl Ui {
 
     /// Data: what other programs read.
     pub(crate) fn data(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
-        let bytes = bytes.as_ref();
+        self.data_by(|out| out.write_all(bytes.as_ref()))
+    }
+
+    /// Data that is too large to be put together in memory first.
+    pub(crate) fn data_by(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
         match &mut self.data {
-            Data::Stdout => match io::stdout().lock().write_all(bytes).and_then(|()| io::stdout().flush()) {
+            Data::Stdout => match write(&mut io::stdout().lock()).and_then(|()| io::stdout().flush()) {
                 // The reader has seen enough (`| head`): that is its right, and no failure of ours.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
                 result => result.map_err(|e| Failure::undetermined(format!("stdout: {e}"))),
@@ -57,7 +61,11 @@ impl Ui {
                     if file.is_none() {
                         *file = Some(File::create(&*path)?);
                     }
-                    file.as_mut().map_or(Ok(()), |f| f.write_all(bytes))
+                    file.as_mut().map_or(Ok(()), |f| {
+                        let mut out = io::BufWriter::new(f);
+                        write(&mut out)?;
+                        out.flush()
+                    })
                 };
                 write(file).map_err(|e| file_error("--output-file", path, &e))
             }

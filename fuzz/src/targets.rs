@@ -109,7 +109,7 @@ fn cosign_layer(data: &[u8]) {
     let Ok(descriptor) = serde_json::from_slice::<Descriptor>(descriptor) else { return };
     if let Ok(Some(layer)) = Layer::parse(&descriptor) {
         assert_eq!(Layer::parse(&layer.descriptor(content)), Ok(Some(layer.clone())));
-        if let Ok(entity) = SignedEntity::from_cosign_layer(&layer, content.to_vec()) {
+        if let Ok(entity) = SignedEntity::from_cosign_layer(&layer, content) {
             judge(&entity);
         }
     }
@@ -120,7 +120,7 @@ fn dsse(data: &[u8]) {
     if let Ok(envelope) = Envelope::from_json(data) {
         black_box((envelope.pae().len(), Statement::from_envelope(&envelope).is_ok()));
     }
-    if let Ok(entity) = SignedEntity::detached_envelope(data.to_vec()) {
+    if let Ok(entity) = SignedEntity::detached_envelope(data) {
         judge(&entity);
     }
 }

@@ -1,6 +1,6 @@
 //! `verify`, `verify-attestation`, `verify-blob`, `verify-blob-attestation`.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, io::Write as _, path::Path};
 
 use serde_json::json;
 use vidimus::{
@@ -78,8 +78,12 @@ pub(super) fn verify_attestation(context: &mut Context, args: VerifyAttestationA
         header(context, image, "attestations", &cosign::checks(&proven.accepted, false));
         for accepted in &proven.accepted {
             if let Content::Envelope { envelope, .. } = accepted.candidate.entity.content() {
-                let line = serde_json::to_string(envelope).map_err(Failure::undetermined)?;
-                context.ui.data(format!("{line}\n"))?;
+                context.ui.data_by(|out| {
+                    let mut out = std::io::BufWriter::with_capacity(64 << 10, out);
+                    serde_json::to_writer(&mut out, envelope)?;
+                    out.write_all(b"\n")?;
+                    out.flush()
+                })?;
             }
         }
         Ok(())

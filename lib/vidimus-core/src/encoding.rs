@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{Engine, display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize, de};
 
 use crate::ParseError;
@@ -44,13 +44,14 @@ impl fmt::Debug for Base64 {
 
 impl fmt::Display for Base64 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&encode(&self.0))
+        // Piece by piece: the text of a large attestation need not be in memory as a whole to be written.
+        fmt::Display::fmt(&Base64Display::new(&self.0, &STANDARD), f)
     }
 }
 
 impl Serialize for Base64 {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&encode(&self.0))
+        serializer.collect_str(self)
     }
 }
 

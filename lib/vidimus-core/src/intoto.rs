@@ -53,6 +53,78 @@ pub fn predicate_type(name: &str) -> Result<String, ParseError> {
     Err(ParseError::new("predicate type", format_args!("{name:?} is neither a URI nor one of {}", names.join(", "))))
 }
 
+/// A statement without its predicate, which stays in the payload: it may be a hundred megabytes.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[non_exhaustive]
+pub struct Header {
+    /// The version of the statement format: [`STATEMENT_V1`] or [`STATEMENT_V01`].
+    #[serde(rename = "_type")]
+    pub type_: String,
+    /// What it is about.
+    #[serde(default)]
+    pub subject: Vec<Subject>,
+    /// What kind of property it states.
+    #[serde(rename = "predicateType")]
+    pub predicate_type: String,
+}
+
+impl Header {
+    /// Reads a statement without keeping its predicate, and checks its limits.
+    pub fn from_json(payload: &[u8]) -> Result<Self, ParseError> {
+        limits::check_len("in-toto statement", payload.len(), limits::ATTESTATION_BYTES)?;
+        let header: Self = serde_json::from_slice(payload).map_err(|e| ParseError::new("in-toto statement", e))?;
+        check(&header.type_, &header.subject)?;
+        Ok(header)
+    }
+
+    /// Reads the statement of an envelope, whose payload type must say that it is one.
+    pub fn from_envelope(envelope: &dsse::Envelope) -> Result<Self, ParseError> {
+        check_type(envelope)?;
+        Self::from_json(&envelope.payload.0)
+    }
+
+    /// The digests of all subjects, by algorithm name.
+    pub fn digests(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.subject.iter().flat_map(|s| s.digest.iter().map(|(name, hex)| (name.as_str(), hex.as_str())))
+    }
+
+    /// The annotations of all subjects: what `cosign sign -a` wrote.
+    pub fn annotations(&self) -> BTreeMap<&str, &serde_json::Value> {
+        self.subject.iter().filter_map(|s| s.annotations.as_ref()).flatten().map(|(k, v)| (k.as_str(), v)).collect()
+    }
+}
+
+/// The predicate's bytes in a statement's payload, as signed; `null` if there is none.
+pub fn predicate_in(payload: &[u8]) -> Result<&str, ParseError> {
+    #[derive(Deserialize)]
+    struct Predicate<'a> {
+        #[serde(borrow, default)]
+        predicate: Option<&'a RawValue>,
+    }
+    let found: Predicate<'_> = serde_json::from_slice(payload).map_err(|e| ParseError::new("in-toto statement", e))?;
+    Ok(found.predicate.map_or("null", RawValue::get))
+}
+
+/// Both versions are accepted; anything else is not a statement.
+fn check(type_: &str, subjects: &[Subject]) -> Result<(), ParseError> {
+    if type_ != STATEMENT_V1 && type_ != STATEMENT_V01 {
+        return Err(ParseError::at("in-toto statement", "_type", format_args!("unknown type {type_:?}")));
+    }
+    limits::check_count("in-toto statement", "subject", subjects.len(), limits::SUBJECTS)?;
+    for subject in subjects {
+        limits::check_count("in-toto statement", "subject.digest", subject.digest.len(), limits::SUBJECT_DIGESTS)?;
+    }
+    Ok(())
+}
+
+fn check_type(envelope: &dsse::Envelope) -> Result<(), ParseError> {
+    if envelope.payload_type != dsse::IN_TOTO_PAYLOAD {
+        let why = format_args!("{:?} is not {:?}", envelope.payload_type, dsse::IN_TOTO_PAYLOAD).to_string();
+        return Err(ParseError::at("in-toto statement", "payloadType", why));
+    }
+    Ok(())
+}
+
 /// What a statement says: some things (subjects) have some property (predicate).
 #[derive(Debug, Clone, Deserialize)]
 pub struct Statement {
@@ -89,25 +161,13 @@ impl Statement {
     pub fn from_json(payload: &[u8]) -> Result<Self, ParseError> {
         limits::check_len("in-toto statement", payload.len(), limits::ATTESTATION_BYTES)?;
         let statement: Self = serde_json::from_slice(payload).map_err(|e| ParseError::new("in-toto statement", e))?;
-        if statement.type_ != STATEMENT_V1 && statement.type_ != STATEMENT_V01 {
-            return Err(ParseError::at("in-toto statement", "_type", format_args!("unknown type {:?}", statement.type_)));
-        }
-        limits::check_count("in-toto statement", "subject", statement.subject.len(), limits::SUBJECTS)?;
-        for subject in &statement.subject {
-            limits::check_count("in-toto statement", "subject.digest", subject.digest.len(), limits::SUBJECT_DIGESTS)?;
-        }
+        check(&statement.type_, &statement.subject)?;
         Ok(statement)
     }
 
     /// Reads the statement of an envelope, whose payload type must say that it is one.
     pub fn from_envelope(envelope: &dsse::Envelope) -> Result<Self, ParseError> {
-        if envelope.payload_type != dsse::IN_TOTO_PAYLOAD {
-            return Err(ParseError::at(
-                "in-toto statement",
-                "payloadType",
-                format_args!("{:?} is not {:?}", envelope.payload_type, dsse::IN_TOTO_PAYLOAD),
-            ));
-        }
+        check_type(envelope)?;
         Self::from_json(&envelope.payload.0)
     }
 

@@ -116,10 +116,12 @@ impl SignedEntity {
     }
 
     /// The entity in a layer that cosign attached: `content` are the layer's bytes.
-    pub fn from_cosign_layer(layer: &Layer, content: Vec<u8>) -> Result<Self, ParseError> {
+    pub fn from_cosign_layer(layer: &Layer, content: &[u8]) -> Result<Self, ParseError> {
         let content = match (layer.kind, &layer.signature) {
-            (LayerKind::Dsse, _) => envelope(&content)?,
-            (LayerKind::SimpleSigning, Some(signature)) => Content::Payload { payload: content, signature: signature.clone() },
+            (LayerKind::Dsse, _) => envelope(content)?,
+            (LayerKind::SimpleSigning, Some(signature)) => {
+                Content::Payload { payload: content.to_vec(), signature: signature.clone() }
+            }
             (LayerKind::SimpleSigning, None) => return Err(ParseError::new("cosign layer", "no signature")),
         };
         let mut entity = Self::new(Format::CosignLayer, content);
@@ -138,8 +140,8 @@ impl SignedEntity {
     }
 
     /// A signed statement in a file of its own.
-    pub fn detached_envelope(json: Vec<u8>) -> Result<Self, ParseError> {
-        Ok(Self::new(Format::Detached, envelope(&json)?))
+    pub fn detached_envelope(json: &[u8]) -> Result<Self, ParseError> {
+        Ok(Self::new(Format::Detached, envelope(json)?))
     }
 
     /// The file that `cosign sign-blob --bundle` wrote before there were bundles.

@@ -57,5 +57,6 @@ pub use pattern::{Pattern, PatternError, RegexPattern};
 pub use policy::{Policy, RequiredSigner};
 pub use rejection::{IdentityPart, Mismatch, Rejection};
 pub use trust::{TrustRoot, Unusable};
-pub use verified::{CertificateSigner, KeySigner, Signer, Statement, TimeSource, Verified, VerifiedEntry, VerifiedTime};
+pub use verified::{CertificateSigner, KeySigner, Signer, TimeSource, Verified, VerifiedEntry, VerifiedTime};
+pub use vidimus_core::intoto::Header as Statement;
 pub use witness::WitnessPolicy;

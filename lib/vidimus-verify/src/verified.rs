@@ -1,14 +1,11 @@
 //! The result of a verification that succeeded. Only [`crate::verify`] makes these values.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use vidimus_core::{
     Digest, ParseError,
     fulcio::{Claims, Extension, Identity},
-    intoto::{STATEMENT_V01, STATEMENT_V1, Subject},
-    limits,
+    intoto::Header as Statement,
 };
 
 use crate::{Check, CheckId, Format, Note, Waiver, key::PublicKey, x509};
@@ -263,45 +260,4 @@ pub struct VerifiedEntry {
     /// The names of the witnesses whose cosignatures were verified.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub witnesses: Vec<String>,
-}
-
-/// A signed statement, without its predicate: that stays in the entity's payload, which may be large.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[non_exhaustive]
-pub struct Statement {
-    /// The version of the statement format.
-    #[serde(rename = "_type")]
-    pub type_: String,
-    /// What it is about.
-    #[serde(default)]
-    pub subject: Vec<Subject>,
-    /// What kind of property it states.
-    #[serde(rename = "predicateType")]
-    pub predicate_type: String,
-}
-
-impl Statement {
-    /// Reads a statement without keeping its predicate.
-    pub(crate) fn from_json(payload: &[u8]) -> Result<Self, ParseError> {
-        let statement: Self = serde_json::from_slice(payload).map_err(|e| ParseError::new("in-toto statement", e))?;
-        if statement.type_ != STATEMENT_V1 && statement.type_ != STATEMENT_V01 {
-            let why = format_args!("unknown type {:?}", statement.type_).to_string();
-            return Err(ParseError::at("in-toto statement", "_type", why));
-        }
-        limits::check_count("in-toto statement", "subject", statement.subject.len(), limits::SUBJECTS)?;
-        for subject in &statement.subject {
-            limits::check_count("in-toto statement", "subject.digest", subject.digest.len(), limits::SUBJECT_DIGESTS)?;
-        }
-        Ok(statement)
-    }
-
-    /// The digests of all subjects, by algorithm name.
-    pub fn digests(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.subject.iter().flat_map(|s| s.digest.iter().map(|(name, hex)| (name.as_str(), hex.as_str())))
-    }
-
-    /// The annotations of all subjects: what `cosign sign -a` wrote.
-    pub fn annotations(&self) -> BTreeMap<&str, &serde_json::Value> {
-        self.subject.iter().filter_map(|s| s.annotations.as_ref()).flatten().map(|(k, v)| (k.as_str(), v)).collect()
-    }
 }

@@ -1,12 +1,12 @@
 //! What hangs off an image, as signed entities: bundles and cosign's layers, told apart by what they state, not by where they lie.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use vidimus_core::{
     ParseError,
     bundle::Bundle,
     cosign::{Layer, LayerKind, SIGN_PREDICATE},
-    intoto::Statement,
+    intoto::Header,
     oci::Descriptor,
     reference::Reference,
 };
@@ -51,8 +51,8 @@ pub struct Candidate {
     pub found: oci::Found,
     /// What it claims to be.
     pub claim: Claim,
-    /// The signature with its evidence.
-    pub entity: SignedEntity,
+    /// The signature with its evidence. Shared: it may hold a statement of a hundred megabytes.
+    pub entity: Arc<SignedEntity>,
 }
 
 /// Something of a known type that cannot be read. It proves nothing, but it was there.
@@ -82,8 +82,10 @@ impl Attached {
         let mut attached = Self { candidates: Vec::new(), unreadable: Vec::new(), problems: artifacts.problems };
         for artifact in artifacts.items {
             let Some(content) = artifact.content else { continue };
-            match entity(&artifact.found, content.to_vec()) {
-                Ok(Some((entity, claim))) => attached.candidates.push(Candidate { found: artifact.found, claim, entity }),
+            match entity(&artifact.found, &content) {
+                Ok(Some((entity, claim))) => {
+                    attached.candidates.push(Candidate { found: artifact.found, claim, entity: Arc::new(entity) });
+                }
                 Ok(None) => {}
                 Err(why) => attached.unreadable.push(Unreadable { found: artifact.found, why }),
             }
@@ -93,9 +95,9 @@ impl Attached {
 }
 
 /// The entity in an artifact's bytes; `None` for kinds that carry no signature.
-fn entity(found: &oci::Found, content: Vec<u8>) -> Result<Option<(SignedEntity, Claim)>, ParseError> {
+fn entity(found: &oci::Found, content: &[u8]) -> Result<Option<(SignedEntity, Claim)>, ParseError> {
     let entity = match found.kind {
-        ArtifactKind::Bundle => SignedEntity::from_bundle(Bundle::from_json(&content)?)?,
+        ArtifactKind::Bundle => SignedEntity::from_bundle(Bundle::from_json(content)?)?,
         ArtifactKind::Signature | ArtifactKind::Attestation => {
             let layer = found.layer.as_ref().map(Layer::parse).transpose()?.flatten();
             match layer {
@@ -114,7 +116,7 @@ fn claim(entity: &SignedEntity) -> Result<Option<Claim>, ParseError> {
     match entity.content() {
         Content::Payload { .. } => Ok(Some(Claim::Signature)),
         Content::Envelope { envelope, .. } => {
-            let statement = Statement::from_envelope(envelope)?;
+            let statement = Header::from_envelope(envelope)?;
             Ok(Some(match statement.predicate_type.as_str() {
                 SIGN_PREDICATE => Claim::Signature,
                 other => Claim::Attestation(other.to_owned()),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 use vidimus_core::{
     ParseError,
-    intoto::{Statement, cosign_sign_statement},
+    intoto::{Header, cosign_sign_statement},
     oci::{BundleContent, Document},
     reference::{Reference, Repository},
 };
@@ -107,7 +107,7 @@ pub async fn sign(session: &Session, image: Image, saying: &Saying) -> Result<Si
         Saying::Predicate(predicate) => statement(&image.given.repository().to_string(), digest, predicate)?,
         Saying::Statement(bytes) => given_statement(bytes.clone(), digest)?,
     };
-    let predicate_type = Statement::from_json(&payload)?.predicate_type;
+    let predicate_type = Header::from_json(&payload)?.predicate_type;
     let signed = session.sign_statement(payload, &Artifact::digest(digest.clone())).await?;
     Ok(SignedImage { image, signed, predicate_type })
 }

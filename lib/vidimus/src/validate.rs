@@ -7,8 +7,14 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Value, json};
-use vidimus_core::{encoding, intoto::Statement, oci::Document, reference::Reference};
+use vidimus_core::{
+    encoding,
+    intoto::{self, Header},
+    oci::Document,
+    reference::Reference,
+};
 use vidimus_net::oci::{self, DiscoverOptions, Registry};
 use vidimus_verify::{Policy, TrustRoot};
 
@@ -230,9 +236,7 @@ impl Judge<'_> {
             match Attestation::read(accepted) {
                 Ok(attestation) => {
                     self.finished = self.finished.max(attestation.finished());
-                    if let Err(error) = slsa::check(&attestation.statement.predicate_type, &attestation.predicate) {
-                        problems.push(error.to_string());
-                    }
+                    problems.extend(attestation.problem.clone());
                     self.component.attestations.push(attestation.result(accepted));
                 }
                 Err(why) => problems.push(why),
@@ -307,33 +311,52 @@ impl Judge<'_> {
     }
 }
 
-/// A verified attestation, read.
+/// A verified attestation, read. Of the predicate only what is told of it: it may be a hundred megabytes.
 struct Attestation {
-    statement: Statement,
-    predicate: Value,
+    statement: Header,
+    places: Places,
+    /// What is wrong with the predicate's shape.
+    problem: Option<String>,
+}
+
+/// Where SLSA's versions and others say what was built when.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Places {
+    build_definition: Value,
+    build_type: Value,
+    metadata: Value,
+    run_details: Value,
 }
 
 impl Attestation {
     fn read(accepted: &Accepted) -> Result<Self, String> {
         let payload = accepted.candidate.entity.payload().ok_or("no attestation data")?;
-        let statement = Statement::from_json(payload).map_err(|e| e.to_string())?;
-        let predicate = serde_json::from_str(statement.predicate_json()).map_err(|e| e.to_string())?;
-        Ok(Self { statement, predicate })
+        let statement = accepted.verified.statement().cloned().ok_or("no statement")?;
+        let predicate = intoto::predicate_in(payload).map_err(|e| e.to_string())?;
+        let problem = match slsa::knows(&statement.predicate_type) {
+            true => {
+                let value = serde_json::from_str(predicate).map_err(|e| e.to_string())?;
+                slsa::check(&statement.predicate_type, &value).err().map(|e| e.to_string())
+            }
+            false => None,
+        };
+        // A predicate that is no object says nothing of builds.
+        Ok(Self { statement, places: serde_json::from_str(predicate).unwrap_or_default(), problem })
     }
 
     /// When the build finished: SLSA v0.2 and v1 have different places for it.
     fn finished(&self) -> Option<Timestamp> {
-        let places = ["/metadata/buildFinishedOn", "/runDetails/metadata/finishedOn"];
-        places.iter().find_map(|place| self.predicate.pointer(place)?.as_str()?.parse().ok())
+        let places = [self.places.metadata.pointer("/buildFinishedOn"), self.places.run_details.pointer("/metadata/finishedOn")];
+        places.into_iter().flatten().find_map(|place| place.as_str()?.parse().ok())
     }
 
     fn result(self, accepted: &Accepted) -> AttestationResult {
-        let build_type =
-            ["/buildType", "/buildDefinition/buildType"].iter().find_map(|place| self.predicate.pointer(place)?.as_str());
+        let build_type = [Some(&self.places.build_type), self.places.build_definition.pointer("/buildType")];
         AttestationResult {
-            statement_type: self.statement.type_.clone(),
-            predicate_type: self.statement.predicate_type.clone(),
-            build_type: build_type.unwrap_or_default().to_owned(),
+            build_type: build_type.into_iter().flatten().find_map(Value::as_str).unwrap_or_default().to_owned(),
+            statement_type: self.statement.type_,
+            predicate_type: self.statement.predicate_type,
             signatures: vec![entity_signature(accepted)],
         }
     }

@@ -135,7 +135,7 @@ fn leaf(bad: impl Fn(&Instance, &Key) -> Vec<u8>) -> Option<Cases> {
 fn claim() -> Option<Cases> {
     let bench = Bench::new();
     let (layer, payload) = bench.simple_signing();
-    let entity = SignedEntity::from_cosign_layer(&layer, payload).unwrap();
+    let entity = SignedEntity::from_cosign_layer(&layer, &payload).unwrap();
     let verdict = |digest: Digest| verify(&entity, &Artifact::digest(digest), &bench.trust, &keyless(), later());
     Some(Cases { accepted: verdict(image()), rejected: verdict(Digest::sha256(b"another image")) })
 }
@@ -169,7 +169,7 @@ fn managed_message() -> Option<Cases> {
 
 fn envelope_by_another_key() -> Option<Cases> {
     let bench = Bench::new();
-    let entity = SignedEntity::detached_envelope(bench.envelope().1).unwrap();
+    let entity = SignedEntity::detached_envelope(&bench.envelope().1).unwrap();
     let verdict = |key: &Key| by_keys(&entity, &Artifact::digest(image()), key);
     Some(Cases { accepted: verdict(&bench.key), rejected: verdict(&Key::new()) })
 }
@@ -179,7 +179,7 @@ fn payload_by_another_key() -> Option<Cases> {
     let payload = Payload::new("registry.test/app", image(), &std::collections::BTreeMap::new()).to_bytes();
     let mut layer = vidimus_core::cosign::Layer::new(LayerKind::SimpleSigning);
     layer.signature = Some(key.sign(&payload));
-    let entity = SignedEntity::from_cosign_layer(&layer, payload).unwrap();
+    let entity = SignedEntity::from_cosign_layer(&layer, &payload).unwrap();
     let verdict = |key: &Key| by_keys(&entity, &Artifact::digest(image()), key);
     Some(Cases { accepted: verdict(&key), rejected: verdict(&Key::new()) })
 }

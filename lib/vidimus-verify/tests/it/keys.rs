@@ -105,7 +105,7 @@ fn every_algorithm_over_files_digests_and_envelopes() {
             assert!(by_digest.is_ok(), "{}", pair.name);
         }
         let envelope = dsse::Envelope::new(dsse::IN_TOTO_PAYLOAD, statement.clone(), (pair.sign)(&pae));
-        let entity = SignedEntity::detached_envelope(serde_json::to_vec(&envelope).unwrap()).unwrap();
+        let entity = SignedEntity::detached_envelope(&serde_json::to_vec(&envelope).unwrap()).unwrap();
         assert!(judge(&pair.public, &entity, &Artifact::bytes(ARTIFACT)).is_ok(), "{}", pair.name);
     }
 }
@@ -183,7 +183,7 @@ fn what_cosign_writes_into_files_of_their_own() {
     let (artifact, key) = (file("cosign/artifact"), PublicKey::from_pem_or_der(&file("cosign/p256.pub")).unwrap());
     let signature = encoding::decode(String::from_utf8(file("cosign/p256.sig")).unwrap().trim()).unwrap();
     assert!(judge(&key, &SignedEntity::detached(signature), &Artifact::bytes(&artifact)).is_ok());
-    let envelope = SignedEntity::detached_envelope(file("cosign/p256.envelope.json")).unwrap();
+    let envelope = SignedEntity::detached_envelope(&file("cosign/p256.envelope.json")).unwrap();
     let verified = judge(&key, &envelope, &Artifact::bytes(&artifact)).unwrap();
     assert_eq!(verified.statement().unwrap().predicate_type, "https://cosign.sigstore.dev/attestation/v1");
 }

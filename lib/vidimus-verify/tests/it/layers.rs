@@ -94,7 +94,7 @@ fn a_simple_signing_layer() {
     let bench = Bench::new();
     let (layer, payload) = bench.simple_signing();
     let verdict = |layer: &Layer, payload: &[u8]| {
-        judge(&SignedEntity::from_cosign_layer(layer, payload.to_vec()).unwrap(), &bench.trust, &keyless())
+        judge(&SignedEntity::from_cosign_layer(layer, payload).unwrap(), &bench.trust, &keyless())
     };
     let verified = verdict(&layer, &payload).unwrap();
     for check in [CheckId::ClaimImage, CheckId::SignaturePayload, CheckId::LogPromise, CheckId::LogBinding] {
@@ -118,7 +118,7 @@ fn a_simple_signing_layer() {
 fn a_simple_signing_layer_of_another_image() {
     let bench = Bench::new();
     let (layer, payload) = bench.simple_signing();
-    let entity = SignedEntity::from_cosign_layer(&layer, payload).unwrap();
+    let entity = SignedEntity::from_cosign_layer(&layer, &payload).unwrap();
     let other = Artifact::digest(Digest::sha256(b"other"));
     let rejection = verify(&entity, &other, &bench.trust, &keyless(), at("2026-02-01T00:00:00Z")).unwrap_err();
     assert_eq!(rejection.check_id(), CheckId::ClaimImage, "{rejection}");
@@ -131,7 +131,7 @@ fn a_payload_that_is_not_one() {
     let signature = bench.key.sign(&payload);
     let entry = bench.instance.promised_signature(&payload, &signature, &bench.pem());
     let layer = Layer { signature: Some(signature), ..bench.layer(LayerKind::SimpleSigning, &entry) };
-    refused(judge(&SignedEntity::from_cosign_layer(&layer, payload).unwrap(), &bench.trust, &keyless()), CheckId::ClaimImage);
+    refused(judge(&SignedEntity::from_cosign_layer(&layer, &payload).unwrap(), &bench.trust, &keyless()), CheckId::ClaimImage);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn an_attestation_layer_with_each_kind_of_entry() {
     let verdict = |body: Vec<u8>| {
         let entry = bench.instance.promise(body, signed_at());
         let layer = bench.layer(LayerKind::Dsse, &entry);
-        judge(&SignedEntity::from_cosign_layer(&layer, text.clone()).unwrap(), &bench.trust, &keyless())
+        judge(&SignedEntity::from_cosign_layer(&layer, &text).unwrap(), &bench.trust, &keyless())
     };
     for good in [
         dsse_001(&sig),
@@ -199,7 +199,7 @@ fn an_intoto_0_0_1_entry_for_an_envelope_in_a_bundle() {
     let entry = bench.instance.promise(body, signed_at());
     // The text is not known any more: it is made again as cosign makes it.
     let json = serde_json::to_vec(&envelope).unwrap();
-    let entity = SignedEntity::detached_envelope(json).unwrap().with_certificate(&bench.leaf).unwrap().with_log_entry(entry);
+    let entity = SignedEntity::detached_envelope(&json).unwrap().with_certificate(&bench.leaf).unwrap().with_log_entry(entry);
     assert!(judge(&entity, &bench.trust, &keyless()).is_ok());
 }
 

@@ -37,13 +37,18 @@ struct Tally {
 
 #[test]
 fn every_change_is_refused_or_harmless() {
-    let all = std::env::var("VIDIMUS_MUTATIONS").is_ok_and(|v| v == "all");
+    let wanted = std::env::var("VIDIMUS_MUTATIONS").ok();
+    let all = wanted.is_some();
+    let is_wanted = |name: &str| wanted.as_ref().is_none_or(|wanted| wanted == "all" || name.contains(wanted));
     let (stride, oracle_stride) = if all { (1, 1) } else { SAMPLE };
     let done = AtomicUsize::new(0);
     let work = |thread: usize| {
         let mut tally = Tally::default();
         for index in 0..subjects::count() {
             let judge = Judge::new(subject(index));
+            if !is_wanted(&judge.subject.name) {
+                continue;
+            }
             let changes = changes::all(&judge.subject.document);
             for (i, change) in changes.iter().step_by(stride).enumerate().skip(thread).step_by(THREADS) {
                 judge.judge(change, (i / THREADS) % oracle_stride == 0, &mut tally);
@@ -66,7 +71,7 @@ fn every_change_is_refused_or_harmless() {
     });
     tally.print();
     assert!(tally.problems.is_empty(), "{} problems", tally.problems.len());
-    assert!(tally.tried > 1_000 && tally.refused > tally.tried / 2);
+    assert!(tally.tried > 500 && tally.refused > tally.tried / 2);
 }
 
 impl Tally {
@@ -144,7 +149,10 @@ impl Judge {
         let original = &self.original;
         let as_before = |entry: &VerifiedEntry, before: &VerifiedEntry| {
             let at_most = |now: bool, before: bool| !now || before;
-            (&entry.log_id, entry.index, &entry.kind) == (&before.log_id, before.index, &before.kind)
+            // Rekor v1 signs the index over all shards in its promise alone; without, the one in the proof is told.
+            let unpromised = entry.integrated_time.is_none() && before.integrated_time.is_some();
+            (&entry.log_id, &entry.kind) == (&before.log_id, &before.kind)
+                && (entry.index == before.index || unpromised)
                 && at_most(entry.included, before.included)
                 && (entry.integrated_time.is_none() || entry.integrated_time == before.integrated_time)
                 && (entry.tree_size.is_none() || entry.tree_size == before.tree_size)
@@ -178,12 +186,15 @@ impl Judge {
             ("/messageSignature/messageDigest", "the stated digest is a hint; compared where it is there"),
             ("/mediaType", "both spellings of 0.3; older versions need less, see Policy::min_bundle_version"),
             ("/x509CertificateChain/certificates", "certificates after the first are not used"),
+            ("/annotations/dev.sigstore.cosign~1bundle", "of an annotation that is there twice, the last counts"),
             ("/annotations/dev.sigstore.cosign~1certificate", "certificates after the first are not used"),
             ("/annotations/dev.sigstore.cosign~1chain", "certificates after the first are not used"),
             ("/annotations/dev.cosignproject.cosign~1signature", "an attestation's signature is in its envelope"),
             ("/annotations/predicateType", "a hint at what the statement says"),
         ];
-        if let Some((_, why)) = unsigned.iter().find(|(place, _)| at.contains(place)) {
+        let of_bundle = |place: &str| place.ends_with("~1bundle");
+        let applies = |place: &str| at.contains(place) && (!of_bundle(place) || at.ends_with(place) && what == "twice, the same");
+        if let Some((_, why)) = unsigned.iter().find(|(place, _)| applies(place)) {
             return Some(why);
         }
         let ignored = [
@@ -231,7 +242,10 @@ impl Judge {
                 false => "it lets one broken timestamp spoil the others",
             });
         }
-        if at.contains("/inclusionProof/") || at.ends_with("/inclusionProof") {
+        if at.ends_with("/messageDigest") && change.what == "is []" {
+            return Some("it counts the members of a digest that is an empty list; none are as good as no digest");
+        }
+        if at.contains("/inclusionProof/") || at.ends_with("/inclusionProof") || at.ends_with("/integratedTime") {
             return Some("it reads strictly what Rekor v2 says to ignore, or what bundle 0.1 does not need");
         }
         None

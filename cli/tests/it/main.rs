@@ -5,6 +5,7 @@
 mod about;
 mod blob;
 mod chain;
+mod conformance;
 mod demo;
 mod failures;
 mod flags;

@@ -89,3 +89,19 @@ fn a_full_disk_leaves_no_half_bundle() {
     // Nothing was pushed for what could not be kept.
     assert_eq!(sandbox.run(&format!("tree --output json {image}")).exits(0).json()["artifacts"].as_array().unwrap().len(), 0);
 }
+
+#[test]
+fn large_files_take_little_memory() {
+    let sandbox = Sandbox::new();
+    // Mostly a hole, so that it takes no room on the disk.
+    let file = std::fs::File::create(sandbox.path().join("large")).unwrap();
+    file.set_len(160 << 20).unwrap();
+    sandbox.run("sign-blob -y --bundle large.sigstore.json large").exits(0);
+    // Kibibytes of everything that the process allocates (RLIMIT_DATA).
+    sandbox.file("limited", "ulimit -d 65536 && exec \"$@\"\n");
+    let verify =
+        format!("limited {} verify-blob --bundle large.sigstore.json {}", env!("CARGO_BIN_EXE_vidimus"), sandbox.signer());
+    sandbox.program("/bin/bash", &format!("{verify} large"), b"").exits(0).says("Verified OK");
+    file.set_len((160 << 20) + 1).unwrap();
+    sandbox.program("/bin/bash", &format!("{verify} large"), b"").exits(1);
+}

@@ -20,8 +20,9 @@ use vidimus_verify::{Artifact, Content, Policy, Rejection, SignedEntity, TrustRo
 
 use crate::predicate::{Predicate, PredicateType};
 
-/// Files up to this size are held in memory, which pure Ed25519 signatures need; larger ones are hashed as they are read.
-const IN_MEMORY: u64 = 64 << 20;
+/// Files up to this size are held in memory, which pure Ed25519 signatures need; larger ones are hashed as they are read. With
+/// everything else a process then stays below 64 MiB, whatever the file.
+const IN_MEMORY: u64 = 32 << 20;
 /// Bytes read at a time: large enough that system calls do not count.
 const CHUNK: usize = 256 << 10;
 
@@ -70,6 +71,10 @@ impl Blob {
     pub fn open(path: &Path) -> Result<Self, BlobError> {
         let fail = |source| BlobError::Io { path: path.to_owned(), source };
         let file = File::open(path).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        if metadata.is_file() && metadata.len() > IN_MEMORY {
+            return Self::hash(Vec::new(), file).map_err(fail);
+        }
         Self::read(file).map_err(fail)
     }
 
@@ -80,9 +85,14 @@ impl Blob {
         if u64::try_from(bytes.len()).is_ok_and(|len| len <= IN_MEMORY) {
             return Ok(Self::Bytes(bytes));
         }
+        Self::hash(bytes, source)
+    }
+
+    /// The digests of what was read already and of the rest.
+    fn hash(mut bytes: Vec<u8>, mut source: impl Read) -> io::Result<Self> {
         let mut hashers = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512].map(Hasher::new);
         hashers.iter_mut().for_each(|h| h.update(&bytes));
-        bytes.truncate(CHUNK);
+        bytes.resize(CHUNK, 0);
         bytes.shrink_to_fit();
         loop {
             match source.read(&mut bytes) {

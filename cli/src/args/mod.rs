@@ -12,12 +12,13 @@ pub(crate) mod image;
 mod known;
 pub(crate) mod other;
 pub(crate) mod tools;
+pub(crate) mod tuf;
 
 use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, builder::ValueParser, parser::ValueSource};
 
-use self::{blob::*, groups::GlobalArgs, image::*, other::*, tools::*};
+use self::{blob::*, groups::GlobalArgs, image::*, other::*, tools::*, tuf::TufArgs};
 
 /// A whole command line.
 #[derive(Debug)]
@@ -50,6 +51,7 @@ pub(crate) enum Command {
     Stack(StackArgs),
     Tree(TreeArgs),
     TrustedRootCreate(TrustedRootCreateArgs),
+    Tuf(TufArgs),
     ValidateImage(ValidateImageArgs),
     Verify(VerifyArgs),
     VerifyAttestation(VerifyAttestationArgs),
@@ -102,6 +104,7 @@ const COMMANDS: &[Entry] = &[
     ),
     entry!("inspect", Inspect(InspectArgs), "Show everything that a signing document says, without judging it", own),
     entry!("stack", Stack(StackArgs), "A private Sigstore: up, down, status, env, token, image, user, export", own),
+    entry!("tuf", Tuf(TufArgs), "A TUF repository of one's own: root ceremonies, publication; a client for any", own),
     entry!("demo", Demo(DemoArgs), "Show the whole chain on a private Sigstore, attacks included", own),
     entry!("login", Login(LoginArgs), "Log in to a registry", cosign),
     entry!("env", Env(EnvArgs), "Print the environment variables that matter", cosign),

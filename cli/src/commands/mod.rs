@@ -10,6 +10,7 @@ mod sign;
 mod stack;
 mod token;
 mod trust;
+mod tuf;
 mod validate;
 mod verify;
 
@@ -39,6 +40,7 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<End, Failur
         Command::Stack(args) => call(stack::run, context, args),
         Command::Tree(args) => call(look::run, context, args),
         Command::TrustedRootCreate(args) => call(create::trusted_root, context, args),
+        Command::Tuf(args) => call(tuf::run, context, args),
         Command::ValidateImage(args) => call(validate::image, context, args),
         Command::Verify(args) => call(verify::verify, context, args),
         Command::VerifyAttestation(args) => call(verify::verify_attestation, context, args),

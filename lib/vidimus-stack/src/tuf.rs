@@ -1,20 +1,24 @@
-//! A TUF repository: its authoring ([`metadata`], [`key`]) and a small online one that keeps itself fresh ([`repository`]).
+//! TUF repositories: their documents ([`metadata`], [`key`], [`signer`]), one that people keep, with several key holders and thresholds
+//! ([`ceremony`]), and a small online one that keeps itself fresh ([`repository`]).
 //!
-//! TUF specification 1.0.31, consistent snapshots, no delegations. The authoring functions take any number of keys and thresholds;
-//! the stack's own repository uses one key for each role, all of them online: it protects clients from a replaced mirror, not from
-//! whoever owns the stack's directory.
+//! TUF specification 1.0.31, consistent snapshots, no delegations. The stack's own repository uses one key for each role, all of them
+//! online: it protects clients from a replaced mirror, not from whoever owns the stack's directory.
 
 mod canonical;
+pub mod ceremony;
 pub mod key;
 pub mod metadata;
 pub mod repository;
 mod routes;
+pub mod signer;
 
 pub use canonical::canonical_json;
-pub use key::{EcdsaKey, PublicKey, Signer};
+pub use ceremony::Ceremony;
+pub use key::{KeyType, PublicKey};
 pub use metadata::{Envelope, Role, RoleKeys, Root, Target};
 pub use repository::{Lifetimes, Repository, RoleSigners};
-pub use routes::router;
+pub use routes::{router, static_router};
+pub use signer::{EcdsaKey, KeyFileError, PrivateKey, Signer};
 
 /// A repository that could not be read, signed or written.
 #[derive(Debug, thiserror::Error)]

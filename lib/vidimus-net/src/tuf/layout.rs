@@ -53,7 +53,7 @@ pub struct CacheError {
 }
 
 impl CacheError {
-    fn new(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn new(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self { path, what, source }
     }
@@ -142,22 +142,7 @@ impl Layout {
     /// Waits for the lock, and undoes what a killed process left half done.
     pub(super) fn lock(&self, mirror: &str) -> Result<Lock, CacheError> {
         create_dir(&self.dir)?;
-        let path = self.dir.join(".lock");
-        let file = File::options().create(true).append(true).open(&path).map_err(CacheError::new(&path, "cannot be opened"))?;
-        let started = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_WAIT => {
-                    std::thread::sleep(Duration::from_millis(20));
-                }
-                Err(TryLockError::WouldBlock) => {
-                    let held = io::Error::new(io::ErrorKind::TimedOut, "another process has held it for a minute");
-                    return Err(CacheError::new(&path, "cannot be locked")(held));
-                }
-                Err(TryLockError::Error(e)) => return Err(CacheError::new(&path, "cannot be locked")(e)),
-            }
-        }
+        let file = hold(&self.dir)?;
         self.recover(mirror)?;
         Ok(Lock { _file: file })
     }
@@ -213,6 +198,24 @@ impl Layout {
     }
 }
 
+/// Waits until no other process holds a directory, and holds it until the file is dropped or the process dies.
+pub(super) fn hold(dir: &Path) -> Result<File, CacheError> {
+    let path = dir.join(".lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(CacheError::new(&path, "cannot be opened"))?;
+    let started = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_WAIT => std::thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => {
+                let held = io::Error::new(io::ErrorKind::TimedOut, "another process has held it for a minute");
+                return Err(CacheError::new(&path, "cannot be locked")(held));
+            }
+            Err(TryLockError::Error(e)) => return Err(CacheError::new(&path, "cannot be locked")(e)),
+        }
+    }
+}
+
 /// A mirror's directory name: what sigstore-go's `URLToPath` makes of its URL.
 pub(super) fn mirror_name(mirror: &str) -> String {
     let name = mirror.strip_prefix("https://").unwrap_or(mirror);
@@ -222,15 +225,19 @@ pub(super) fn mirror_name(mirror: &str) -> String {
 
 /// The bytes of a file, `None` if it does not exist. Bounded like everything else that we did not write ourselves.
 pub(super) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, CacheError> {
+    read_bounded(path, u64::try_from(limits::TUF_BYTES).unwrap_or(u64::MAX))
+}
+
+/// As [`read_optional`], with a limit of one's own.
+pub(super) fn read_bounded(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, CacheError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         Err(e) => return Err(CacheError::new(path, "cannot be opened")(e)),
     };
     let mut bytes = Vec::new();
-    let limit = u64::try_from(limits::TUF_BYTES).unwrap_or(u64::MAX);
     file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(CacheError::new(path, "cannot be read"))?;
-    if bytes.len() > limits::TUF_BYTES {
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {
         return Err(CacheError::new(path, "is too large")(io::Error::other(format!("more than {limit} bytes"))));
     }
     Ok(Some(bytes))
@@ -248,7 +255,7 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), CacheError> {
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(CacheError::new(path, "cannot be written"))
 }
 
-fn create_dir(path: &Path) -> Result<(), CacheError> {
+pub(super) fn create_dir(path: &Path) -> Result<(), CacheError> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

@@ -7,6 +7,7 @@
 //! the cache and the rule that nothing half-done is ever written: a refresh works on a copy in memory, and what it made replaces the
 //! cached files in one step or not at all.
 
+mod client;
 mod layout;
 mod material;
 mod source;
@@ -22,6 +23,7 @@ use tokio::sync::OnceCell;
 use vidimus_core::{Algorithm, Digest, ParseError, limits};
 
 pub use self::{
+    client::{Downloaded, RepositoryClient, TARGET_BYTES, trust_root},
     layout::CacheError,
     material::{TrustMaterial, TrustSource, TufState},
 };
@@ -413,8 +415,7 @@ impl Fetched {
 /// and the files to keep.
 async fn fetch(repository: Source, root: &[u8], seed: Files, now: Timestamp) -> Result<(Fetched, Files), WorkflowError> {
     let store = Arc::new(Staging(std::sync::Mutex::new(seed)));
-    let mut config = UpdaterConfig::default();
-    config.max_root_rotations = ROOT_ROTATIONS;
+    let mut config = updater_config();
     config.target_max_length = u64::try_from(limits::TRUST_BYTES).unwrap_or(u64::MAX);
     let mut updater = Updater::new(repository, root)?.with_config(config).with_store(Arc::clone(&store));
     updater.refresh(now).await?;
@@ -441,6 +442,13 @@ async fn fetch(repository: Source, root: &[u8], seed: Files, now: Timestamp) -> 
     };
     drop(updater);
     Ok((fetched, store.into_files()))
+}
+
+/// The limits of every workflow. Those of one file are python-tuf's.
+fn updater_config() -> UpdaterConfig {
+    let mut config = UpdaterConfig::default();
+    config.max_root_rotations = ROOT_ROTATIONS;
+    config
 }
 
 /// The working copy of a refresh.

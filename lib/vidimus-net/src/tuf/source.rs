@@ -58,6 +58,15 @@ pub(super) enum Source {
 }
 
 impl Source {
+    /// A place below this one.
+    pub(super) fn below(&self, name: &str) -> Self {
+        match self {
+            Self::Cache(files) => Self::Cache(files.clone()),
+            Self::Directory(dir) => Self::Directory(dir.join(name)),
+            Self::Http(http, base) => Self::Http(http.clone(), below(base, name)),
+        }
+    }
+
     async fn fetch(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, TufError> {
         match self {
             Self::Cache(files) => Ok(files.get(&cached_name(name)).cloned()),

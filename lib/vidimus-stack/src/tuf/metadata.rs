@@ -1,6 +1,6 @@
 //! TUF metadata, written: the four roles' documents and the envelope that carries their signatures (specification §4).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -59,7 +59,46 @@ pub struct Root {
     pub roles: BTreeMap<Role, RoleKeys>,
 }
 
+impl RoleKeys {
+    /// The key of this id.
+    pub fn find(&self, id: &str) -> Option<&PublicKey> {
+        self.keys.iter().find(|key| key.id() == id)
+    }
+}
+
 impl Root {
+    /// Reads the document of a root: `signed` of an envelope. Fields that are not of the specification are not kept.
+    pub fn from_json(file: &str, document: &Value) -> Result<Self, TufError> {
+        let corrupt = |why: String| TufError::Corrupt { file: file.to_owned(), why };
+        if document["_type"] != "root" {
+            return Err(corrupt("it is not a root".into()));
+        }
+        let version = document["version"].as_u64().ok_or_else(|| corrupt("'version' is not a number".into()))?;
+        let expires = document["expires"].as_str().and_then(|text| text.parse().ok());
+        let expires = expires.ok_or_else(|| corrupt("'expires' is not a time".into()))?;
+        let mut roles = BTreeMap::new();
+        for role in Role::ALL {
+            let described = &document["roles"][role.name()];
+            let ids = described["keyids"].as_array().ok_or_else(|| corrupt(format!("it lacks the role {}", role.name())))?;
+            let key = |id: &Value| {
+                let id = id.as_str().unwrap_or_default();
+                PublicKey::from_json(id, &document["keys"][id])
+            };
+            let keys = ids.iter().map(key).collect::<Result<_, _>>()?;
+            let threshold = described["threshold"].as_u64().and_then(|n| usize::try_from(n).ok()).filter(|n| *n > 0);
+            let threshold = threshold.ok_or_else(|| corrupt(format!("the threshold of {} is not a number", role.name())))?;
+            roles.insert(role, RoleKeys { keys, threshold });
+        }
+        Ok(Self { version, expires, roles })
+    }
+
+    /// The keys of a role.
+    pub fn role(&self, role: Role) -> &RoleKeys {
+        // Every way to make a root names all four; a role nobody speaks for can never be satisfied.
+        const NOBODY: &RoleKeys = &RoleKeys { keys: Vec::new(), threshold: usize::MAX };
+        self.roles.get(&role).unwrap_or(NOBODY)
+    }
+
     /// The document to sign.
     pub fn to_json(&self) -> Value {
         let mut keys = Map::new();
@@ -91,7 +130,7 @@ pub struct Target {
 impl Target {
     /// Where the file is served: `targets/<sha256>.<name>`.
     pub fn path(&self) -> String {
-        format!("targets/{}.{}", hex::encode(digest::sha256(&self.content)), self.name)
+        target_path(&self.name, &hex::encode(digest::sha256(&self.content)))
     }
 
     fn to_json(&self) -> Value {
@@ -100,6 +139,14 @@ impl Target {
             target["custom"] = custom.clone();
         }
         target
+    }
+}
+
+/// Where a target is served. Its digest stands before the last part of its name: `targets/dir/<sha256>.file` (§7.2).
+pub fn target_path(name: &str, sha256: &str) -> String {
+    match name.rsplit_once('/') {
+        Some((dir, file)) => format!("targets/{dir}/{sha256}.{file}"),
+        None => format!("targets/{sha256}.{name}"),
     }
 }
 
@@ -172,6 +219,29 @@ impl Envelope {
         let signature = signer.sign(&canonical_json(&self.signed)?)?;
         self.signatures.insert(signer.public_key().id().to_owned(), hex::encode(signature));
         Ok(())
+    }
+
+    /// Adds a signature that was made elsewhere, if it is by this key and over this document.
+    pub fn add(&mut self, key: &PublicKey, signature: &str) -> Result<(), TufError> {
+        let bytes = hex::decode(signature).map_err(|e| TufError::Key(format!("the signature of {}: {e}", key.id())))?;
+        key.verify(&canonical_json(&self.signed)?, &bytes)?;
+        self.signatures.insert(key.id().to_owned(), signature.to_owned());
+        Ok(())
+    }
+
+    /// Ids of the keys among `keys` whose signatures verify.
+    pub fn valid_signers(&self, keys: &RoleKeys) -> Result<BTreeSet<String>, TufError> {
+        let message = canonical_json(&self.signed)?;
+        let valid = |key: &&PublicKey| {
+            let signature = self.signatures.get(key.id()).and_then(|text| hex::decode(text).ok());
+            signature.is_some_and(|signature| key.verify(&message, &signature).is_ok())
+        };
+        Ok(keys.keys.iter().filter(valid).map(|key| key.id().to_owned()).collect())
+    }
+
+    /// The signatures, by key id.
+    pub fn signatures(&self) -> &BTreeMap<String, String> {
+        &self.signatures
     }
 
     /// The document.

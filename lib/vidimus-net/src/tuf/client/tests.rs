@@ -1,0 +1,718 @@
+//! The client workflow (specification §5), rule by rule, against repositories that the tests write, sign and break themselves.
+
+use std::collections::BTreeMap;
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+use sigstore_tuf::canonical_json::to_canonical_bytes;
+use tempfile::TempDir;
+use vidimus_core::digest::sha256;
+
+use super::*;
+use crate::testing::{Reply, Server, impatient};
+
+fn now() -> Timestamp {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+const VALID: &str = "2026-12-31T00:00:00Z";
+const PAST: &str = "2026-05-31T23:59:59Z";
+
+fn pair(seed: u8) -> Ed25519KeyPair {
+    Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap()
+}
+
+fn key(seed: u8) -> Value {
+    json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": hex::encode(pair(seed).public_key().as_ref())}})
+}
+
+/// Ids are names, not digests: a client has to take them as they are.
+fn id(seed: u8) -> String {
+    format!("key-{seed}")
+}
+
+fn sign(signed: &Value, seeds: &[u8]) -> Value {
+    let bytes = to_canonical_bytes(signed).unwrap();
+    let signature = |seed: &u8| json!({"keyid": id(*seed), "sig": hex::encode(pair(*seed).sign(&bytes))});
+    json!({"signatures": seeds.iter().map(signature).collect::<Vec<_>>(), "signed": signed})
+}
+
+/// A role's document: what is to be signed, and by whom.
+#[derive(Clone)]
+struct Doc {
+    signed: Value,
+    seeds: Vec<u8>,
+}
+
+/// A repository in a directory, and a client's directories.
+struct Repo {
+    dir: TempDir,
+    home: TempDir,
+    root: Doc,
+    roles: BTreeMap<String, Doc>,
+}
+
+impl Repo {
+    /// Keys 1 to 4 for root, timestamp, snapshot and targets; one target.
+    fn new() -> Self {
+        let role = |seed: u8| json!({"keyids": [id(seed)], "threshold": 1});
+        let root = json!({"_type": "root", "spec_version": "1.0.31", "version": 1, "expires": VALID, "consistent_snapshot": true,
+            "keys": (1..=4).map(|seed| (id(seed), key(seed))).collect::<BTreeMap<_, _>>(),
+            "roles": {"root": role(1), "timestamp": role(2), "snapshot": role(3), "targets": role(4)}});
+        let dir = tempfile::tempdir().unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let mut repo = Self { dir, home, root: Doc { signed: root, seeds: vec![1] }, roles: BTreeMap::new() };
+        for (name, kind, seed, field) in
+            [("timestamp", "timestamp", 2, "meta"), ("snapshot", "snapshot", 3, "meta"), ("targets", "targets", 4, "targets")]
+        {
+            repo.add_role(name, kind, seed, field);
+        }
+        repo.add_target("targets", "file.txt", b"content");
+        repo.write_root();
+        repo.publish();
+        trust_root(&repo.metadata(), &repo.dir.path().join("1.root.json")).unwrap();
+        repo
+    }
+
+    fn add_role(&mut self, name: &str, kind: &str, seed: u8, field: &str) {
+        let signed = json!({"_type": kind, "spec_version": "1.0.31", "version": 1, "expires": VALID, field: {}});
+        self.roles.insert(name.to_owned(), Doc { signed, seeds: vec![seed] });
+    }
+
+    fn doc(&mut self, role: &str) -> &mut Doc {
+        self.roles.get_mut(role).unwrap()
+    }
+
+    fn consistent(&self) -> bool {
+        self.root.signed["consistent_snapshot"] == true
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.dir.path().join(name)).unwrap()
+    }
+
+    fn write_root(&self) {
+        let name = format!("{}.root.json", self.root.signed["version"]);
+        self.write(&name, sign(&self.root.signed, &self.root.seeds).to_string());
+    }
+
+    /// The next root: changed, signed by its keys before and after the change.
+    fn next_root(&mut self, seeds: &[u8], change: impl FnOnce(&mut Value)) {
+        self.root.signed["version"] = json!(self.root.signed["version"].as_u64().unwrap() + 1);
+        change(&mut self.root.signed);
+        self.root.seeds = seeds.to_vec();
+        self.write_root();
+    }
+
+    /// Gives a role another key.
+    fn rekey(&mut self, role: &str, seed: u8) {
+        self.next_root(&[1], |root| {
+            root["keys"][id(seed)] = key(seed);
+            root["roles"][role] = json!({"keyids": [id(seed)], "threshold": 1});
+        });
+        self.doc(role).seeds = vec![seed];
+    }
+
+    fn add_target(&mut self, role: &str, name: &str, content: &[u8]) {
+        let digest = hex::encode(sha256(content));
+        let (dir, file) = name.rsplit_once('/').map_or((String::new(), name), |(dir, file)| (format!("{dir}/"), file));
+        match self.consistent() {
+            true => self.write(&format!("targets/{dir}{digest}.{file}"), content),
+            false => self.write(&format!("targets/{name}"), content),
+        }
+        self.doc(role).signed["targets"][name] = json!({"length": content.len(), "hashes": {"sha256": digest}});
+    }
+
+    /// `parent` lets `child` speak, by key `seed`, for what `rule` says.
+    fn delegate(&mut self, parent: &str, child: &str, seed: u8, rule: Value) {
+        if !self.roles.contains_key(child) {
+            self.add_role(child, "targets", seed, "targets");
+        }
+        let parent = &mut self.doc(parent).signed;
+        if parent["delegations"].is_null() {
+            parent["delegations"] = json!({"keys": {}, "roles": []});
+        }
+        parent["delegations"]["keys"][id(seed)] = key(seed);
+        let mut role = json!({"name": child, "keyids": [id(seed)], "threshold": 1, "terminating": false});
+        role.as_object_mut().unwrap().extend(rule.as_object().unwrap().clone());
+        parent["delegations"]["roles"].as_array_mut().unwrap().push(role);
+    }
+
+    /// Writes everything but roots, with pins that fit.
+    fn publish(&mut self) {
+        let names: Vec<_> = self.roles.keys().filter(|name| !matches!(name.as_str(), "timestamp" | "snapshot")).cloned().collect();
+        for name in names {
+            let pin = self.write_role(&name);
+            self.doc("snapshot").signed["meta"][format!("{name}.json")] = pin;
+        }
+        let pin = self.write_role("snapshot");
+        self.doc("timestamp").signed["meta"] = json!({"snapshot.json": pin});
+        self.write_role("timestamp");
+    }
+
+    fn write_role(&self, role: &str) -> Value {
+        let Doc { signed, seeds } = &self.roles[role];
+        let bytes = sign(signed, seeds).to_string();
+        let file: String = url::form_urlencoded::byte_serialize(role.as_bytes()).collect();
+        match self.consistent() && role != "timestamp" {
+            true => self.write(&format!("{}.{file}.json", signed["version"]), &bytes),
+            false => self.write(&format!("{file}.json"), &bytes),
+        }
+        json!({"version": signed["version"], "length": bytes.len(), "hashes": {"sha256": hex::encode(sha256(bytes.as_bytes()))}})
+    }
+
+    /// The next version of roles, published.
+    fn bump(&mut self, roles: &[&str]) {
+        for role in roles {
+            let signed = &mut self.doc(role).signed;
+            signed["version"] = json!(signed["version"].as_u64().unwrap() + 1);
+        }
+        self.publish();
+    }
+
+    fn metadata(&self) -> PathBuf {
+        self.home.path().join("metadata")
+    }
+
+    fn trusted(&self, name: &str) -> Vec<u8> {
+        fs::read(self.metadata().join(name)).unwrap()
+    }
+
+    /// Versions that the client trusts on disk: root, timestamp, snapshot, targets.
+    fn versions(&self) -> [u64; 4] {
+        ["root", "timestamp", "snapshot", "targets"].map(|role| {
+            let bytes = fs::read(self.metadata().join(format!("{role}.json"))).unwrap_or(b"{}".to_vec());
+            serde_json::from_slice::<Value>(&bytes).unwrap()["signed"]["version"].as_u64().unwrap_or_default()
+        })
+    }
+
+    fn client(&self) -> RepositoryClient {
+        let place = self.dir.path().display().to_string();
+        RepositoryClient::open(&Client::disabled(), &self.metadata(), &place, None).unwrap()
+    }
+
+    fn refresh_at(&self, now: Timestamp) -> Result<(), TufError> {
+        block_on(self.client().refresh(now))
+    }
+
+    fn refresh(&self) -> Result<(), TufError> {
+        self.refresh_at(now())
+    }
+
+    /// Refreshes, and gives what a target holds.
+    fn get(&self, name: &str) -> Result<Vec<u8>, TufError> {
+        block_on(async {
+            let mut client = self.client();
+            client.refresh(now()).await?;
+            let done = client.download(name, &self.home.path().join("targets"), now()).await?;
+            Ok(fs::read(done.path).unwrap())
+        })
+    }
+
+    /// The refresh is refused with these words, and what is trusted stays at these versions.
+    #[track_caller]
+    fn refuses(&self, words: &str, versions: [u64; 4]) {
+        let error = self.refresh().unwrap_err().to_string();
+        assert!(error.contains(words), "{words:?} is not in: {error}");
+        assert_eq!(self.versions(), versions);
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+#[test]
+fn keeps_the_exact_bytes_under_plain_names_and_nothing_else() {
+    for consistent in [true, false] {
+        let mut repo = Repo::new();
+        if !consistent {
+            repo.next_root(&[1], |root| root["consistent_snapshot"] = json!(false));
+            repo.add_target("targets", "file.txt", b"content");
+            repo.publish();
+        }
+        assert_eq!(repo.versions(), [1, 0, 0, 0]);
+        repo.refresh().unwrap();
+        let prefix = if consistent { "1." } else { "" };
+        for role in ["snapshot", "targets"] {
+            assert_eq!(repo.trusted(&format!("{role}.json")), repo.read(&format!("{prefix}{role}.json")));
+        }
+        assert_eq!(repo.trusted("timestamp.json"), repo.read("timestamp.json"));
+        assert_eq!(repo.trusted("root.json"), repo.read(if consistent { "1.root.json" } else { "2.root.json" }));
+        let mut names: Vec<_> =
+            fs::read_dir(repo.metadata()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        assert_eq!(names, [".lock", "root.json", "snapshot.json", "targets.json", "timestamp.json"]);
+        assert_eq!(repo.get("file.txt").unwrap(), b"content");
+    }
+}
+
+#[test]
+fn a_root_that_does_not_sign_itself_is_not_trusted() {
+    let repo = Repo::new();
+    let before = repo.trusted("root.json");
+    let file = repo.home.path().join("forged.json");
+    fs::write(&file, sign(&repo.root.signed, &[2]).to_string()).unwrap();
+    assert!(trust_root(&repo.metadata(), &file).unwrap_err().to_string().contains("threshold"));
+    fs::write(&file, b"{}").unwrap();
+    assert!(trust_root(&repo.metadata(), &file).is_err());
+    assert!(trust_root(&repo.metadata(), &repo.home.path().join("none")).is_err());
+    assert_eq!(repo.trusted("root.json"), before);
+}
+
+#[test]
+fn roots_are_walked_one_by_one_and_stay_trusted_when_what_follows_fails() {
+    let mut repo = Repo::new();
+    repo.refresh().unwrap();
+    repo.next_root(&[1], |_| {});
+    repo.next_root(&[1, 5], |root| {
+        root["keys"][id(5)] = key(5);
+        root["roles"]["root"] = json!({"keyids": [id(5)], "threshold": 1});
+    });
+    repo.next_root(&[5], |_| {});
+    repo.write("timestamp.json", "{");
+    repo.refuses("cannot be trusted", [4, 1, 1, 1]);
+    assert_eq!(repo.trusted("root.json"), repo.read("4.root.json"));
+    repo.publish();
+    repo.refresh().unwrap();
+}
+
+#[test]
+fn roots_that_do_not_follow_are_refused() {
+    // Not signed by the keys before it, not by its own, a wrong version in the file, a missing one in between.
+    let mut repo = Repo::new();
+    let rotate = |root: &mut Value| {
+        root["keys"][id(5)] = key(5);
+        root["roles"]["root"] = json!({"keyids": [id(5)], "threshold": 1});
+    };
+    for seeds in [&[5][..], &[1]] {
+        repo.root.signed["version"] = json!(1);
+        repo.next_root(seeds, rotate);
+        repo.refuses("threshold", [1, 0, 0, 0]);
+    }
+    repo.write("2.root.json", repo.read("1.root.json"));
+    repo.refuses("increment by one", [1, 0, 0, 0]);
+    let mut repo = Repo::new();
+    repo.next_root(&[1], |root| root["version"] = json!(3));
+    fs::rename(repo.dir.path().join("3.root.json"), repo.dir.path().join("2.root.json")).unwrap();
+    repo.refuses("increment by one", [1, 0, 0, 0]);
+    fs::rename(repo.dir.path().join("2.root.json"), repo.dir.path().join("3.root.json")).unwrap();
+    repo.refresh().unwrap();
+    assert_eq!(repo.versions(), [1, 1, 1, 1], "version 3 is out of reach");
+}
+
+#[test]
+fn an_expired_root_may_lie_on_the_way_but_not_at_its_end() {
+    let mut repo = Repo::new();
+    repo.next_root(&[1], |root| root["expires"] = json!(PAST));
+    let error = repo.refresh().unwrap_err();
+    assert!(matches!(&error, TufError::Expired { role, .. } if role == "root"), "{error}");
+    assert_eq!(repo.versions(), [2, 0, 0, 0]);
+    repo.next_root(&[1], |root| root["expires"] = json!(VALID));
+    repo.refresh().unwrap();
+}
+
+#[test]
+fn thresholds_count_keys_not_signatures() {
+    let mut repo = Repo::new();
+    repo.next_root(&[1], |root| {
+        root["keys"][id(6)] = key(6);
+        root["roles"]["timestamp"] = json!({"keyids": [id(2), id(6)], "threshold": 2});
+    });
+    repo.refuses("1/2 valid signatures", [2, 0, 0, 0]);
+    // The same key twice.
+    repo.doc("timestamp").seeds = vec![2, 2];
+    repo.publish();
+    assert!(repo.refresh().is_err());
+    // A key that the role does not have.
+    repo.doc("timestamp").seeds = vec![2, 3];
+    repo.publish();
+    repo.refuses("1/2 valid signatures", [2, 0, 0, 0]);
+    repo.doc("timestamp").seeds = vec![2, 6];
+    repo.publish();
+    repo.refresh().unwrap();
+    // A role that names one key twice has one key.
+    repo.next_root(&[1], |root| root["roles"]["snapshot"] = json!({"keyids": [id(3), id(3)], "threshold": 2}));
+    repo.bump(&["snapshot", "timestamp"]);
+    let error = repo.refresh().unwrap_err().to_string();
+    assert!(error.contains("1/2") && repo.versions()[2] == 1, "{error}");
+    // A threshold of nothing is none.
+    repo.next_root(&[1], |root| root["roles"]["timestamp"]["threshold"] = json!(0));
+    assert!(repo.refresh().is_err());
+}
+
+#[test]
+fn versions_never_go_back() {
+    let mut repo = Repo::new();
+    let (timestamp, old) = (repo.read("timestamp.json"), repo.roles.clone());
+    repo.bump(&["targets", "snapshot", "timestamp"]);
+    repo.refresh().unwrap();
+    repo.write("timestamp.json", timestamp);
+    repo.refuses("rollback detected for timestamp", [1, 2, 2, 2]);
+    // A newer timestamp that names the older snapshot.
+    repo.roles.insert("snapshot".to_owned(), old["snapshot"].clone());
+    repo.bump(&["timestamp"]);
+    repo.refuses("rollback detected for snapshot", [1, 2, 2, 2]);
+    // A newer snapshot that names the older targets.
+    repo.doc("snapshot").signed["version"] = json!(3);
+    repo.roles.insert("targets".to_owned(), old["targets"].clone());
+    repo.bump(&["timestamp"]);
+    repo.refuses("rollback detected for targets.json", [1, 4, 2, 2]);
+    // A newer snapshot that has forgotten a role.
+    repo.doc("targets").signed["version"] = json!(3);
+    repo.publish();
+    repo.doc("snapshot").signed["version"] = json!(4);
+    repo.doc("snapshot").signed["meta"] = json!({});
+    let pin = repo.write_role("snapshot");
+    repo.doc("timestamp").signed["meta"] = json!({"snapshot.json": pin});
+    repo.doc("timestamp").signed["version"] = json!(5);
+    repo.write_role("timestamp");
+    repo.refuses("removes targets.json", [1, 5, 2, 2]);
+}
+
+#[test]
+fn the_same_timestamp_again_is_no_news_and_changes_nothing() {
+    let mut repo = Repo::new();
+    repo.refresh().unwrap();
+    let before = repo.trusted("timestamp.json");
+    // Same version, other content: the first one stays.
+    repo.doc("timestamp").signed["note"] = json!("second");
+    repo.publish();
+    repo.refresh().unwrap();
+    assert_eq!(repo.trusted("timestamp.json"), before);
+}
+
+#[test]
+fn frozen_metadata_is_expired_metadata() {
+    for (role, versions) in [("timestamp", [1, 0, 0, 0]), ("snapshot", [1, 1, 0, 0]), ("targets", [1, 1, 1, 0])] {
+        let mut repo = Repo::new();
+        repo.doc(role).signed["expires"] = json!(PAST);
+        repo.publish();
+        let error = repo.refresh().unwrap_err();
+        assert!(matches!(&error, TufError::Expired { role: named, .. } if named == role), "{error}");
+        assert_eq!(repo.versions(), versions, "{role}");
+    }
+    // What was fresh when it was fetched is not fresh for ever, though the mirror shows nothing newer.
+    let repo = Repo::new();
+    repo.refresh().unwrap();
+    let error = repo.refresh_at("2027-01-01T00:00:00Z".parse().unwrap()).unwrap_err();
+    assert!(matches!(error, TufError::Expired { .. }), "{error}");
+}
+
+#[test]
+fn expired_metadata_still_marks_how_far_one_has_come() {
+    let mut repo = Repo::new();
+    let old = repo.read("timestamp.json");
+    repo.doc("timestamp").signed["expires"] = json!("2026-06-02T00:00:00Z");
+    repo.bump(&["targets", "snapshot", "timestamp"]);
+    repo.refresh().unwrap();
+    repo.write("timestamp.json", old);
+    let error = repo.refresh_at("2026-06-03T00:00:00Z".parse().unwrap()).unwrap_err().to_string();
+    assert!(error.contains("rollback"), "{error}");
+}
+
+#[test]
+fn new_keys_end_a_fast_forward_attack() {
+    // An attacker with the online keys has pushed the versions up; the owner starts again with new ones.
+    for rotated in [&["timestamp", "snapshot"][..], &["timestamp", "snapshot", "targets"]] {
+        let mut repo = Repo::new();
+        for role in ["timestamp", "snapshot", "targets"] {
+            repo.doc(role).signed["version"] = json!(9_000);
+        }
+        repo.publish();
+        repo.refresh().unwrap();
+        for role in ["timestamp", "snapshot", "targets"] {
+            repo.doc(role).signed["version"] = json!(2);
+        }
+        repo.publish();
+        repo.refuses("rollback", [1, 9_000, 9_000, 9_000]);
+        for (role, seed) in rotated.iter().zip(20..) {
+            repo.rekey(role, seed);
+        }
+        repo.publish();
+        repo.refresh().unwrap();
+        assert_eq!(repo.versions(), [1 + u64::try_from(rotated.len()).unwrap(), 2, 2, 2]);
+    }
+}
+
+#[test]
+fn mixed_and_matched_files_are_refused() {
+    // Another snapshot than the timestamp names: by digest, by length, by version.
+    for break_pin in [
+        (|pin: &mut Value| pin["hashes"]["sha256"] = json!("0".repeat(64))) as fn(&mut Value),
+        |pin| pin["length"] = json!(1),
+        |pin| *pin = json!({"version": 1, "hashes": {"md5": "00"}}),
+    ] {
+        let mut repo = Repo::new();
+        break_pin(&mut repo.doc("timestamp").signed["meta"]["snapshot.json"]);
+        repo.write_role("timestamp");
+        repo.refuses("integrity", [1, 1, 0, 0]);
+        let mut repo = Repo::new();
+        break_pin(&mut repo.doc("snapshot").signed["meta"]["targets.json"]);
+        let pin = repo.write_role("snapshot");
+        repo.doc("timestamp").signed["meta"] = json!({"snapshot.json": pin});
+        repo.write_role("timestamp");
+        repo.refuses("integrity", [1, 1, 1, 0]);
+    }
+    let mut repo = Repo::new();
+    repo.write("7.snapshot.json", repo.read("1.snapshot.json"));
+    repo.doc("timestamp").signed["meta"] = json!({"snapshot.json": {"version": 7}});
+    repo.write_role("timestamp");
+    repo.refuses("does not match timestamp pin 7", [1, 1, 0, 0]);
+    // One role's file in the place of another's.
+    let repo = Repo::new();
+    repo.write("timestamp.json", repo.read("1.targets.json"));
+    repo.refuses("_type", [1, 0, 0, 0]);
+}
+
+#[test]
+fn metadata_that_never_ends_is_cut_off() {
+    let repo = Repo::new();
+    let endless = vec![b' '; 17 << 10];
+    repo.write("timestamp.json", [repo.read("timestamp.json"), endless].concat());
+    repo.refuses("more than", [1, 0, 0, 0]);
+    let repo = Repo::new();
+    repo.write("2.root.json", vec![b' '; 513 << 10]);
+    repo.refuses("more than", [1, 0, 0, 0]);
+}
+
+#[test]
+fn targets_have_the_length_and_digest_that_was_signed() {
+    let repo = Repo::new();
+    let name = format!("targets/{}.file.txt", hex::encode(sha256(b"content")));
+    for wrong in [&b"CONTENT"[..], b"content and more", b""] {
+        repo.write(&name, wrong);
+        assert!(repo.get("file.txt").is_err());
+        assert!(!repo.home.path().join("targets/file.txt").exists());
+    }
+    repo.write(&name, b"content");
+    assert_eq!(repo.get("file.txt").unwrap(), b"content");
+    assert!(matches!(repo.get("other.txt"), Err(TufError::NoTarget { .. })));
+    let mut repo = Repo::new();
+    repo.doc("targets").signed["targets"]["file.txt"]["hashes"] = json!({"md5": "00"});
+    repo.publish();
+    assert!(repo.get("file.txt").is_err(), "no digest that could be checked");
+}
+
+#[test]
+fn delegations_are_searched_in_order_and_by_their_own_keys() {
+    let mut repo = Repo::new();
+    repo.delegate("targets", "first", 10, json!({"paths": ["dir/*.txt"]}));
+    repo.delegate("targets", "second", 11, json!({"paths": ["dir/*", "other/?.bin"]}));
+    repo.delegate("second", "third", 12, json!({"paths": ["dir/deep.*"]}));
+    repo.add_target("first", "dir/a.txt", b"first");
+    repo.add_target("second", "dir/a.txt", b"second");
+    repo.add_target("second", "dir/b.json", b"second");
+    repo.add_target("second", "other/1.bin", b"second");
+    repo.add_target("second", "other/12.bin", b"not its to give");
+    repo.add_target("first", "outside.txt", b"not its to give");
+    repo.add_target("third", "dir/deep.json", b"third");
+    repo.add_target("third", "dir/b.txt", b"not its to give");
+    repo.publish();
+    for (name, content) in [("dir/a.txt", "first"), ("dir/b.json", "second"), ("other/1.bin", "second"), ("dir/deep.json", "third")] {
+        assert_eq!(repo.get(name).unwrap(), content.as_bytes(), "{name}");
+    }
+    for name in ["outside.txt", "other/12.bin", "dir/b.txt", "dir/sub/a.txt"] {
+        assert!(matches!(repo.get(name), Err(TufError::NoTarget { .. })), "{name}");
+    }
+    for role in ["first", "second", "third"] {
+        assert_eq!(repo.trusted(&format!("{role}.json")), repo.read(&format!("1.{role}.json")));
+    }
+    // A delegated role signed by somebody else's key.
+    repo.doc("first").seeds = vec![11];
+    repo.bump(&["first", "snapshot", "timestamp"]);
+    assert!(repo.get("dir/a.txt").unwrap_err().to_string().contains("threshold"));
+}
+
+#[test]
+fn a_terminating_delegation_ends_the_search() {
+    let mut repo = Repo::new();
+    repo.delegate("targets", "first", 10, json!({"paths": ["*.txt"], "terminating": true}));
+    repo.delegate("targets", "second", 11, json!({"paths": ["*"]}));
+    repo.add_target("second", "a.txt", b"second");
+    repo.add_target("second", "a.bin", b"second");
+    repo.publish();
+    assert!(matches!(repo.get("a.txt"), Err(TufError::NoTarget { .. })));
+    assert_eq!(repo.get("a.bin").unwrap(), b"second");
+}
+
+#[test]
+fn bins_are_chosen_by_the_digest_of_the_name() {
+    let mut repo = Repo::new();
+    let (name, digest) = ("some/file.bin", hex::encode(sha256(b"some/file.bin")));
+    repo.delegate("targets", "bin", 10, json!({"path_hash_prefixes": [digest[..2]]}));
+    repo.delegate("targets", "other", 11, json!({"path_hash_prefixes": ["zz"]}));
+    repo.add_target("bin", name, b"in the bin");
+    repo.add_target("other", "else.bin", b"not its to give");
+    repo.publish();
+    assert_eq!(repo.get(name).unwrap(), b"in the bin");
+    assert!(matches!(repo.get("else.bin"), Err(TufError::NoTarget { .. })));
+}
+
+#[test]
+fn circles_and_long_chains_of_delegations_end() {
+    let mut repo = Repo::new();
+    repo.delegate("targets", "a", 10, json!({"paths": ["*"]}));
+    repo.delegate("a", "b", 10, json!({"paths": ["*"]}));
+    repo.delegate("b", "a", 10, json!({"paths": ["*"]}));
+    repo.publish();
+    assert!(matches!(repo.get("x"), Err(TufError::NoTarget { .. })));
+    let mut repo = Repo::new();
+    let mut parent = "targets".to_owned();
+    for step in 0..60 {
+        let child = format!("r{step}");
+        repo.delegate(&parent, &child, 10, json!({"paths": ["*"]}));
+        parent = child;
+    }
+    repo.add_target("r59", "x", b"too deep");
+    repo.add_target("r20", "y", b"deep");
+    repo.publish();
+    assert!(matches!(repo.get("x"), Err(TufError::NoTarget { .. })));
+    assert_eq!(repo.get("y").unwrap(), b"deep");
+}
+
+#[test]
+fn odd_names_of_roles_and_targets_stay_inside() {
+    let mut repo = Repo::new();
+    for (role, seed) in [("../outside", 10), ("a/b", 11), ("dot.", 12)] {
+        repo.delegate("targets", role, seed, json!({"paths": [format!("{seed}/*")]}));
+        repo.add_target(role, &format!("{seed}/file"), role.as_bytes());
+    }
+    // A role that takes the name of a top-level one would overwrite it.
+    repo.publish();
+    for (role, seed) in [("../outside", 10), ("a/b", 11), ("dot.", 12)] {
+        assert_eq!(repo.get(&format!("{seed}/file")).unwrap(), role.as_bytes(), "{role}");
+    }
+    for name in ["..%2Foutside.json", "a%2Fb.json", "dot..json"] {
+        assert!(repo.metadata().join(name).is_file(), "{name}");
+    }
+    assert!(!repo.home.path().join("outside.json").exists());
+    assert_eq!(local_name("dir/file"), Path::new("dir/file"));
+    for odd in ["../x", "/etc/passwd", "a//b", "a/./b", "", "a\\b"] {
+        let local = local_name(odd);
+        assert!(local.components().count() <= 1 && !local.is_absolute() && local != Path::new(".."), "{odd:?} {local:?}");
+    }
+    let mut repo = Repo::new();
+    repo.delegate("targets", "snapshot", 3, json!({"paths": ["*"]}));
+    repo.publish();
+    assert!(matches!(repo.get("x"), Err(TufError::NoTarget { .. })));
+}
+
+#[test]
+fn signatures_cover_canonical_json() {
+    let mut repo = Repo::new();
+    let custom = json!({"text": "é \u{1F600} \"quoted\" back\\slash </tag> \u{7f}\u{1}\n\t", "number": -9_007_199_254_740_993_i64,
+        "": null, "é": [true, false, {}]});
+    repo.doc("targets").signed["targets"]["file.txt"]["custom"] = custom;
+    repo.doc("targets").signed["x-unknown"] = json!({"b": 1, "a": [2]});
+    repo.publish();
+    // Written with other blanks, another order, other escapes than it was signed.
+    let value: Value = serde_json::from_slice(&repo.read("1.targets.json")).unwrap();
+    let text = serde_json::to_string_pretty(&value).unwrap().replace("</tag>", "\\u003c/tag\\u003e");
+    repo.write("1.targets.json", &text);
+    let pin = json!({"version": 1, "length": text.len(), "hashes": {"sha256": hex::encode(sha256(text.as_bytes()))}});
+    repo.doc("snapshot").signed["meta"]["targets.json"] = pin;
+    let pin = repo.write_role("snapshot");
+    repo.doc("timestamp").signed["meta"] = json!({"snapshot.json": pin});
+    repo.write_role("timestamp");
+    assert_eq!(repo.get("file.txt").unwrap(), b"content");
+    assert_eq!(repo.trusted("targets.json"), text.as_bytes());
+    // A number with a fraction has no canonical form.
+    let text = text.replace("-9007199254740993", "0.5");
+    repo.write("1.targets.json", &text);
+    assert!(repo.refresh().is_ok(), "what is trusted already is not fetched again");
+    fs::remove_file(repo.metadata().join("targets.json")).unwrap();
+    assert!(repo.refresh().is_err());
+}
+
+#[test]
+fn other_major_versions_of_the_specification_are_refused() {
+    for (version, accepted) in [("1.0.0", true), ("1.9.7", true), ("2.0.0", false), ("", false)] {
+        let mut repo = Repo::new();
+        repo.doc("timestamp").signed["spec_version"] = json!(version);
+        repo.publish();
+        assert_eq!(repo.refresh().is_ok(), accepted, "{version:?}");
+    }
+}
+
+#[test]
+fn damaged_files_of_ones_own_are_fetched_again() {
+    let repo = Repo::new();
+    repo.refresh().unwrap();
+    for role in ["timestamp", "snapshot", "targets"] {
+        fs::write(repo.metadata().join(format!("{role}.json")), "{\"signed\":").unwrap();
+    }
+    repo.refresh().unwrap();
+    assert_eq!(repo.versions(), [1, 1, 1, 1]);
+    fs::write(repo.metadata().join("root.json"), "{").unwrap();
+    let place = repo.dir.path().display().to_string();
+    assert!(RepositoryClient::open(&Client::disabled(), &repo.metadata(), &place, None).is_err());
+}
+
+#[test]
+fn what_cannot_be_kept_is_a_failure() {
+    let repo = Repo::new();
+    fs::create_dir(repo.metadata().join("snapshot.json")).unwrap();
+    assert!(matches!(repo.refresh(), Err(TufError::Cache(_))));
+}
+
+#[tokio::test]
+async fn over_http_each_file_is_asked_for_once_and_only_404_ends_the_roots() {
+    let mut repo = Repo::new();
+    repo.add_target("targets", "a dir/file?.txt", b"odd");
+    repo.publish();
+    let (dir, asked) = (repo.dir.path().to_owned(), "/meta/2.root.json");
+    let fault = Arc::new(Mutex::new(None));
+    let answer = Arc::clone(&fault);
+    let server = Server::start(move |seen| {
+        if let (Some(code), true) = (*answer.lock().unwrap(), seen.path == asked) {
+            return Reply::new(code, "broken");
+        }
+        let plain = seen.path.replace("%20", " ").replace("%3F", "?").replace("/meta/", "/").replace("/files/", "/targets/");
+        match fs::read(dir.join(plain.trim_start_matches('/'))) {
+            Ok(bytes) => Reply::new(200, bytes),
+            Err(_) => Reply::new(404, "no such file"),
+        }
+    })
+    .await;
+    let (meta, files) = (server.url.join("meta").unwrap(), server.url.join("files/").unwrap());
+    let open = || RepositoryClient::open(&impatient(), &repo.metadata(), meta.as_str(), Some(files.as_str())).unwrap();
+    let targets = repo.home.path().join("targets");
+    for code in [403, 429, 500] {
+        *fault.lock().unwrap() = Some(code);
+        assert!(matches!(open().refresh(now()).await, Err(TufError::Unreachable { .. })), "{code}");
+    }
+    *fault.lock().unwrap() = None;
+    let before = server.calls().len();
+    let mut client = open();
+    client.refresh(now()).await.unwrap();
+    for fetched in [true, false] {
+        for name in ["file.txt", "a dir/file?.txt"] {
+            let done = client.download(name, &targets, now()).await.unwrap();
+            assert_eq!((done.path, done.fetched), (targets.join(name), fetched));
+        }
+    }
+    drop(client);
+    let hash = |content: &[u8]| hex::encode(sha256(content));
+    let expected = [
+        "GET /meta/2.root.json".to_owned(),
+        "GET /meta/timestamp.json".to_owned(),
+        "GET /meta/1.snapshot.json".to_owned(),
+        "GET /meta/1.targets.json".to_owned(),
+        format!("GET /files/{}.file.txt", hash(b"content")),
+        format!("GET /files/a%20dir/{}.file%3F.txt", hash(b"odd")),
+    ];
+    assert_eq!(server.calls()[before..], expected);
+    // A second run asks for what may have changed, and for nothing else.
+    let before = server.calls().len();
+    let mut client = open();
+    client.refresh(now()).await.unwrap();
+    assert!(!client.download("file.txt", &targets, now()).await.unwrap().fetched);
+    assert_eq!(server.calls()[before..], expected[..2]);
+}

@@ -173,7 +173,10 @@ pub(crate) async fn trust(context: &Context, args: &TrustArgs) -> Result<Arc<Tru
     let material = match trust_from_files(args)? {
         Some(material) => Arc::new(material),
         None => {
-            let options = TufOptions::from_environment(&Environment::from_process());
+            let mut options = TufOptions::from_environment(&Environment::from_process());
+            if let Some(instance) = &args.instance {
+                options = options.with_instance(instance);
+            }
             Tuf::new(context.http(), options).material(Timestamp::now()).await.map_err(|e| tuf_failure(&e))?
         }
     };

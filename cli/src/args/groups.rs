@@ -95,6 +95,9 @@ pub(crate) struct TrustArgs {
     /// A client trust configuration: trusted root and signing configuration in one file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub trust_config: Option<PathBuf>,
+    /// A Sigstore instance that is not the default one: a name given by initialize --name, public-good, staging or github, or a mirror
+    #[arg(long, value_name = "NAME|URL", conflicts_with_all = ["trusted_root", "trust_config"])]
+    pub instance: Option<String>,
 }
 
 /// Who must have signed.

@@ -14,6 +14,9 @@ Examples:
   The same, root fetched and pinned by checksum:
     vidimus initialize --mirror https://tuf.example.com --root https://tuf.example.com/root.json --root-checksum <sha256>
 
+  Another instance beside the one that is used by default; commands take it with --instance test:
+    vidimus initialize --name test --mirror https://tuf.test.example.com --root root.json
+
 A failed initialize leaves the trust you had.
 Exit: 0 initialised, 1 the repository is not what the root says, 2 usage, 3 it could not be reached.")]
 pub(crate) struct InitializeArgs {
@@ -26,6 +29,12 @@ pub(crate) struct InitializeArgs {
     /// SHA-256 of the root, or sha512:<hex>
     #[arg(long, value_name = "HEX")]
     pub root_checksum: Option<String>,
+    /// Sigstore's public staging instance
+    #[arg(long, conflicts_with = "mirror")]
+    pub staging: bool,
+    /// Keep it under this name, beside the instance that is used by default
+    #[arg(long, value_name = "NAME")]
+    pub name: Option<String>,
 }
 
 /// `demo`

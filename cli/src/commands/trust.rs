@@ -20,8 +20,15 @@ use crate::{
 pub(super) fn initialize(context: &mut Context, args: InitializeArgs) -> Result<End, Failure> {
     let mut options = TufOptions::for_initialize(&Environment::from_process());
     options.mirror = args.mirror.or(options.mirror);
+    let own_root = args.root.is_some();
     options.root = args.root.or(options.root);
     options.root_checksum = args.root_checksum.or(options.root_checksum);
+    if args.staging {
+        // The environment's mirror and root are another instance's.
+        options.mirror = Some(tuf::STAGING_MIRROR.to_owned());
+        options.root = options.root.filter(|_| own_root);
+    }
+    options.instance = args.name;
     let done = context.block_on(async {
         let _progress = context.ui.progress("fetching the TUF repository");
         tuf::initialize(&context.http(), &options, Timestamp::now()).await.map_err(|e| tuf_failure(&e))

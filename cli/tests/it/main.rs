@@ -14,3 +14,4 @@ mod readme;
 mod registries;
 mod sandbox;
 mod tools;
+mod tuf;

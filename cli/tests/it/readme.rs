@@ -1,5 +1,5 @@
-//! The README's commands, typed as they stand there: every block marked `sh run`, in order, in one shell; those marked `sh cosign`
-//! too, where the real cosign is installed.
+//! The commands of the documents, typed as they stand there: every block marked `sh run`, in order, in one shell; those marked
+//! `sh cosign` too, where the real cosign is installed.
 
 use std::process::Command;
 
@@ -7,12 +7,26 @@ use crate::sandbox::Sandbox;
 
 #[test]
 fn the_commands_of_the_readme_work() {
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let (stdout, stderr) = run("README.md");
+    assert!(stdout.contains("success: true") && stderr.contains("Verified OK"), "--- stdout\n{stdout}\n--- stderr\n{stderr}");
+}
+
+#[test]
+fn the_ceremony_of_the_manual_works() {
+    let (stdout, stderr) = run("docs/tuf.md");
+    for words in ["published root 2, targets 1, snapshot 2, timestamp 2", "root 3, timestamp 3, snapshot 3, targets 2"] {
+        assert!(stderr.contains(words), "{words:?} is missing\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
+    }
+}
+
+/// Runs a document, and gives what it printed.
+fn run(document: &str) -> (String, String) {
+    let text = std::fs::read_to_string(format!("{}/../{document}", env!("CARGO_MANIFEST_DIR"))).unwrap();
     let cosign = cosign();
     let fences = text.split("```sh ").skip(1).filter_map(|rest| rest.split("```").next().unwrap().split_once('\n'));
     let blocks: Vec<_> =
         fences.filter(|(kind, _)| *kind == "run" || *kind == "cosign" && cosign.is_some()).map(|(_, block)| block).collect();
-    assert!(!blocks.is_empty(), "no block is marked `sh run`");
+    assert!(!blocks.is_empty(), "no block of {document} is marked `sh run`");
     let sandbox = Sandbox::bare();
     let bin = sandbox.path().join("bin");
     std::fs::create_dir(&bin).unwrap();
@@ -32,7 +46,7 @@ fn the_commands_of_the_readme_work() {
         .unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{script}\n--- stdout\n{stdout}\n--- stderr\n{stderr}");
-    assert!(stdout.contains("success: true") && stderr.contains("Verified OK"), "--- stdout\n{stdout}\n--- stderr\n{stderr}");
+    (stdout.into_owned(), stderr.into_owned())
 }
 
 /// The real cosign, as `scripts/peers` installs it.

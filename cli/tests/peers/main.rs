@@ -11,3 +11,4 @@ mod images;
 mod peer;
 mod rekor;
 mod sandbox;
+mod tuf;

@@ -3,6 +3,7 @@
 //! ```text
 //! $TUF_ROOT or ~/.sigstore/root
 //!   remote.json               {"mirror":"https://…"}: which mirror `initialize` chose
+//!   instances.json            only ours: {"NAME":"https://…"}: the mirrors that have a name
 //!   <mirror>.json             {"lastTimestamp":"…"}: when it was last refreshed
 //!   <mirror>/                 the mirror's URL without scheme, lower case, '/' and ':' written '-'
 //!     root.json timestamp.json snapshot.json targets.json
@@ -107,6 +108,21 @@ impl Layout {
         let unreadable = |e| CacheError::new(&path, "does not say which mirror was chosen")(io::Error::other(e));
         let remote: Remote = serde_json::from_slice(&bytes).map_err(unreadable)?;
         Ok(Some(remote.mirror))
+    }
+
+    /// Mirrors by the names that people gave them.
+    pub(super) fn instances(&self) -> Result<BTreeMap<String, String>, CacheError> {
+        let path = self.dir.join("instances.json");
+        let Some(bytes) = read_optional(&path)? else { return Ok(BTreeMap::new()) };
+        let unreadable = |e| CacheError::new(&path, "does not say which mirrors have names")(io::Error::other(e));
+        serde_json::from_slice(&bytes).map_err(unreadable)
+    }
+
+    /// Gives a mirror a name.
+    pub(super) fn name_instance(&self, _held: &Lock, name: &str, mirror: &str) -> Result<(), CacheError> {
+        let mut instances = self.instances()?;
+        instances.insert(name.to_owned(), mirror.to_owned());
+        self.write_json("instances.json", &instances)
     }
 
     /// When the mirror was last refreshed, if that is known.

@@ -38,6 +38,8 @@ use crate::{
 
 /// Sigstore's public-good instance.
 pub const PUBLIC_GOOD_MIRROR: &str = "https://tuf-repo-cdn.sigstore.dev";
+/// Sigstore's staging instance.
+pub const STAGING_MIRROR: &str = "https://tuf-repo-cdn.sigstage.dev";
 /// The target with the trusted root.
 const TRUSTED_ROOT: &str = "trusted_root.json";
 /// The target with the signing configuration; the name is part of the interface between Sigstore's clients and repositories.
@@ -181,6 +183,10 @@ pub struct TufOptions {
     pub cache: Option<PathBuf>,
     /// When the cache may be used without asking the mirror.
     pub freshness: Freshness,
+    /// One of several repositories side by side: a name that [`initialize`] gave, or a public instance's (`public-good`, `staging`,
+    /// `github`), or a mirror. Instead of `mirror`; [`initialize`] gives `mirror` this name and leaves the one that is used without a
+    /// name as it was.
+    pub instance: Option<String>,
 }
 
 impl TufOptions {
@@ -192,7 +198,13 @@ impl TufOptions {
             root_checksum: None,
             cache: Layout::from_environment(env).map(|layout| layout.dir().to_owned()),
             freshness: Freshness::default(),
+            instance: None,
         }
+    }
+
+    /// The same cache, but this instance. What the environment says about mirror and root is about another one.
+    pub fn with_instance(self, instance: &str) -> Self {
+        Self { mirror: None, root: None, root_checksum: None, instance: Some(instance.to_owned()), ..self }
     }
 
     /// What the environment says about initialising: `COSIGN_MIRROR`, `COSIGN_ROOT`, `COSIGN_ROOT_CHECKSUM` as cosign binds its flags,
@@ -228,9 +240,16 @@ pub struct Initialized {
 ///
 /// Unlike later refreshes this does not look at what was cached before: it is how a person replaces one root of trust by another.
 pub async fn initialize(http: &Client, options: &TufOptions, now: Timestamp) -> Result<Initialized, TufError> {
-    let name = options.mirror.clone().unwrap_or_else(|| PUBLIC_GOOD_MIRROR.to_owned());
-    let mirror = Mirror::parse(&name).map_err(TufError::Usage)?;
     let layout = options.layout();
+    let name = match (&options.mirror, &options.instance) {
+        (Some(mirror), _) => mirror.clone(),
+        (None, Some(instance)) => instance_mirror(layout.as_ref(), instance)?,
+        (None, None) => PUBLIC_GOOD_MIRROR.to_owned(),
+    };
+    if let Some(instance) = &options.instance {
+        check_instance_name(instance, &name)?;
+    }
+    let mirror = Mirror::parse(&name).map_err(TufError::Usage)?;
     let mut warnings = Vec::new();
     let root = match (&options.root, built_in_root(&name)) {
         (Some(place), _) => given_root(http, place, options.root_checksum.as_deref(), &mut warnings).await?,
@@ -245,7 +264,10 @@ pub async fn initialize(http: &Client, options: &TufOptions, now: Timestamp) -> 
         Some(layout) => {
             let lock = lock(layout, &name).await?;
             layout.replace(&lock, &name, &files, now)?;
-            layout.choose(&lock, &name)?;
+            match &options.instance {
+                Some(instance) => layout.name_instance(&lock, instance, &name)?,
+                None => layout.choose(&lock, &name)?,
+            }
             Some(layout.mirror_dir(&name))
         }
     };
@@ -273,10 +295,11 @@ impl Tuf {
 
     async fn load(&self, now: Timestamp) -> Result<TrustMaterial, TufError> {
         let layout = self.options.layout();
-        let name = match (&self.options.mirror, &layout) {
-            (Some(mirror), _) => mirror.clone(),
-            (None, Some(layout)) => layout.remote()?.unwrap_or_else(|| PUBLIC_GOOD_MIRROR.to_owned()),
-            (None, None) => PUBLIC_GOOD_MIRROR.to_owned(),
+        let name = match (&self.options.instance, &self.options.mirror, &layout) {
+            (Some(instance), ..) => instance_mirror(layout.as_ref(), instance)?,
+            (None, Some(mirror), _) => mirror.clone(),
+            (None, None, Some(layout)) => layout.remote()?.unwrap_or_else(|| PUBLIC_GOOD_MIRROR.to_owned()),
+            (None, None, None) => PUBLIC_GOOD_MIRROR.to_owned(),
         };
         let mirror = Mirror::parse(&name).map_err(TufError::Usage)?;
         let root = self.root(layout.as_ref(), &name).await?;
@@ -498,10 +521,50 @@ async fn lock(layout: &Layout, mirror: &str) -> Result<Lock, CacheError> {
         .unwrap_or_else(|e| Err(CacheError { path: dir, what: "cannot be locked", source: std::io::Error::other(e) }))
 }
 
+/// The public instances, by the names under which they are known without being initialised.
+const PUBLIC: [(&str, SigstoreInstance); 3] = [
+    ("public-good", SigstoreInstance::PublicGood),
+    ("staging", SigstoreInstance::Staging),
+    ("github", SigstoreInstance::GitHub),
+];
+
+/// The mirror of an instance: of the name that somebody gave it, of a public one's name, or the mirror itself.
+fn instance_mirror(layout: Option<&Layout>, instance: &str) -> Result<String, TufError> {
+    let named = layout.map(Layout::instances).transpose()?.unwrap_or_default();
+    if let Some(mirror) = named.get(instance) {
+        return Ok(mirror.clone());
+    }
+    if let Some((_, public)) = PUBLIC.iter().find(|(name, _)| *name == instance) {
+        return Ok(public.tuf_url().to_owned());
+    }
+    if is_mirror(instance) {
+        return Ok(instance.to_owned());
+    }
+    let known: Vec<_> = named.keys().map(String::as_str).chain(PUBLIC.map(|(name, _)| name)).collect();
+    let known = known.join(", ");
+    Err(TufError::Usage(format!("no Sigstore instance is called {instance:?} (there are {known}): name it with `initialize --name`")))
+}
+
+/// A name must not look like a mirror, nor make a public instance's name mean another one.
+fn check_instance_name(name: &str, mirror: &str) -> Result<(), TufError> {
+    if name.is_empty() || is_mirror(name) {
+        return Err(TufError::Usage(format!("{name:?} cannot be the name of an instance: it reads like a mirror")));
+    }
+    match PUBLIC.iter().find(|(public, _)| *public == name) {
+        Some((_, public)) if public.tuf_url().trim_end_matches('/') != mirror.trim_end_matches('/') => {
+            Err(TufError::Usage(format!("{name:?} is the name of the instance at {}", public.tuf_url())))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_mirror(text: &str) -> bool {
+    text.contains('/') || text.starts_with('.')
+}
+
 /// The root of a public instance, as it was when this program was built. An old one is walked forward.
 fn built_in_root(mirror: &str) -> Option<&'static [u8]> {
-    let instances = [SigstoreInstance::PublicGood, SigstoreInstance::Staging, SigstoreInstance::GitHub];
-    let known = instances.into_iter().find(|instance| instance.tuf_url().trim_end_matches('/') == mirror.trim_end_matches('/'));
+    let known = PUBLIC.map(|(_, instance)| instance).into_iter().find(|instance| instance.tuf_url().trim_end_matches('/') == mirror.trim_end_matches('/'));
     known.map(SigstoreInstance::tuf_root)
 }
 

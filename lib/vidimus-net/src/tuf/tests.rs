@@ -384,6 +384,34 @@ async fn a_mirror_without_the_trusted_root_says_so() {
 }
 
 #[tokio::test]
+async fn instances_live_side_by_side_under_their_names() {
+    let (ours, theirs, home) = (Repository::new(), Repository::new(), tempfile::tempdir().unwrap());
+    let http = Client::disabled();
+    initialize(&http, &options(home.path(), &ours.url(), &ours.root_file()), now()).await.unwrap();
+    let named = |name: &str| TufOptions {
+        instance: Some(name.to_owned()),
+        ..options(home.path(), &theirs.url(), &theirs.root_file())
+    };
+    initialize(&http, &named("theirs"), now()).await.unwrap();
+    let mirror = async |options: TufOptions| {
+        let used = material(&http, options, now()).await?;
+        let TrustSource::Tuf(state) = &used.source else { panic!("not from TUF") };
+        assert!(!state.refreshed);
+        Ok::<_, TufError>(state.mirror.clone())
+    };
+    assert_eq!(mirror(later(home.path())).await.unwrap(), ours.url(), "what is used without a name stays");
+    assert_eq!(mirror(later(home.path()).with_instance("theirs")).await.unwrap(), theirs.url());
+    assert_eq!(mirror(later(home.path()).with_instance(&theirs.url())).await.unwrap(), theirs.url());
+    let error = mirror(later(home.path()).with_instance("nobodys")).await.unwrap_err();
+    assert!(matches!(&error, TufError::Usage(text) if text.contains("theirs, public-good, staging, github")), "{error}");
+    let error = mirror(later(home.path()).with_instance("staging")).await.unwrap_err();
+    assert!(matches!(&error, TufError::Unreachable { mirror, .. } if mirror.contains("sigstage")), "{error}");
+    for bad in ["staging", "", "a/b", ".", "https://x"] {
+        assert!(matches!(initialize(&http, &named(bad), now()).await, Err(TufError::Usage(_))), "{bad:?}");
+    }
+}
+
+#[tokio::test]
 async fn without_a_home_everything_stays_in_memory() {
     let repository = Repository::new();
     let options = TufOptions { mirror: Some(repository.url()), root: Some(repository.root_file()), ..TufOptions::default() };

@@ -15,7 +15,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use sigstore_tuf::{Error as WorkflowError, MetadataStore, TrustedMetadataSet, Updater, error::Result as WorkflowResult};
+use sigstore_tuf::{
+    Error as WorkflowError, Metadata, MetadataStore, Root, Snapshot, TrustedMetadataSet, Updater, error::Result as WorkflowResult,
+};
 use vidimus_core::limits;
 
 use super::{
@@ -117,11 +119,13 @@ impl RepositoryClient {
         role.map(|role| role.targets.iter().map(|(name, file)| (name.clone(), file.length)).collect()).unwrap_or_default()
     }
 
-    /// A result of the workflow, which goes on when something cannot be kept: here that is a failure.
+    /// A result of the workflow, which goes on when something is not kept: here that is a failure.
     fn kept<T>(&self, result: WorkflowResult<T>) -> Result<T, TufError> {
+        let refusal = self.store.refusal().take();
         let value = result.map_err(|e| explain(e, &self.metadata_url, None))?;
-        match self.store.failure().take() {
-            Some(error) => Err(error.into()),
+        match refusal {
+            Some(Refusal::Disk(error)) => Err(error.into()),
+            Some(Refusal::Rollback(why)) => Err(TufError::Rejected { mirror: self.metadata_url.clone(), why }),
             None => Ok(value),
         }
     }
@@ -149,12 +153,19 @@ struct Trusted {
     dir: PathBuf,
     target: Mutex<Option<PathBuf>>,
     written: Mutex<Vec<PathBuf>>,
-    failure: Mutex<Option<CacheError>>,
+    refusal: Mutex<Option<Refusal>>,
+}
+
+/// Why something was not kept, and nothing after it.
+#[derive(Debug)]
+enum Refusal {
+    Disk(CacheError),
+    Rollback(String),
 }
 
 impl Trusted {
     fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), target: Mutex::default(), written: Mutex::default(), failure: Mutex::default() }
+        Self { dir: dir.to_owned(), target: Mutex::default(), written: Mutex::default(), refusal: Mutex::default() }
     }
 
     fn target(&self) -> MutexGuard<'_, Option<PathBuf>> {
@@ -165,8 +176,8 @@ impl Trusted {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn failure(&self) -> MutexGuard<'_, Option<CacheError>> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
+    fn refusal(&self) -> MutexGuard<'_, Option<Refusal>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The file of a name that the workflow uses; nothing for what is not kept here: earlier roots, and the second copy of a snapshot
@@ -177,6 +188,37 @@ impl Trusted {
         }
         let versioned = name.strip_suffix(".snapshot.json").is_some_and(|v| v.bytes().all(|b| b.is_ascii_digit()));
         (!versioned && !name.contains('/')).then(|| self.dir.join(name))
+    }
+
+    /// What of the trusted snapshot a new one takes back (§5.5.5).
+    ///
+    /// The workflow compares with a kept snapshot only if the kept timestamp still names it. Where an earlier run ended between the
+    /// two, it does not, and a second attempt at a rollback that was refused once would pass.
+    fn rolled_back(&self, new: &[u8]) -> Option<String> {
+        let read = |name: &str| read_bounded(&self.dir.join(name), limit_of_metadata()).ok().flatten();
+        let old = Metadata::<Snapshot>::from_slice(&read("snapshot.json")?).ok()?;
+        let root = Metadata::<Root>::from_slice(&read("root.json")?).ok()?;
+        // Under new keys everything starts anew: that is how an owner ends a fast-forward attack.
+        old.verify_threshold(&root.signed().keys, root.signed().role("snapshot")?, "snapshot").ok()?;
+        let new = Metadata::<Snapshot>::from_slice(new).ok()?;
+        old.signed().meta.iter().find_map(|(name, old)| match new.signed().meta.get(name) {
+            None => Some(format!("the snapshot removes {name}, which the trusted snapshot names")),
+            Some(new) if new.version < old.version => Some(format!(
+                "rollback detected for {name} (via snapshot): trusted version {} > new version {}",
+                old.version, new.version
+            )),
+            Some(_) => None,
+        })
+    }
+
+    fn refuse(&self, refusal: Refusal) -> WorkflowResult<()> {
+        // The workflow only logs what is returned here.
+        let returned = match &refusal {
+            Refusal::Disk(error) => WorkflowError::transport(error.to_string()),
+            Refusal::Rollback(why) => WorkflowError::IntegrityMismatch(why.clone()),
+        };
+        self.refusal().get_or_insert(refusal);
+        Err(returned)
     }
 }
 
@@ -190,17 +232,20 @@ impl MetadataStore for Trusted {
 
     fn store(&self, name: &str, bytes: &[u8]) -> WorkflowResult<()> {
         let Some(path) = self.path(name) else { return Ok(()) };
+        if self.refusal().is_some() {
+            return Err(WorkflowError::transport("an earlier file was not kept"));
+        }
         if fs::read(&path).is_ok_and(|there| there == bytes) {
             return Ok(());
         }
+        if name == "snapshot.json"
+            && let Some(why) = self.rolled_back(bytes)
+        {
+            return self.refuse(Refusal::Rollback(why));
+        }
         match write_atomically(&path, bytes) {
             Ok(()) => self.written().push(path),
-            Err(error) => {
-                // The workflow only logs what is returned here.
-                let returned = WorkflowError::transport(error.to_string());
-                self.failure().get_or_insert(error);
-                return Err(returned);
-            }
+            Err(error) => return self.refuse(Refusal::Disk(error)),
         }
         Ok(())
     }

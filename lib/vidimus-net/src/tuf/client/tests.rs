@@ -364,16 +364,25 @@ fn versions_never_go_back() {
     repo.roles.insert("targets".to_owned(), old["targets"].clone());
     repo.bump(&["timestamp"]);
     repo.refuses("rollback detected for targets.json", [1, 4, 2, 2]);
+    repo.refuses("rollback detected for targets.json", [1, 4, 2, 2]);
     // A newer snapshot that has forgotten a role.
     repo.doc("targets").signed["version"] = json!(3);
     repo.publish();
     repo.doc("snapshot").signed["version"] = json!(4);
-    repo.doc("snapshot").signed["meta"] = json!({});
+    repo.add_role("other", "targets", 4, "targets");
+    repo.publish();
+    repo.doc("snapshot").signed["version"] = json!(5);
+    repo.doc("timestamp").signed["version"] = json!(5);
+    repo.publish();
+    repo.refresh().unwrap();
+    repo.doc("snapshot").signed["version"] = json!(6);
+    repo.doc("snapshot").signed["meta"].as_object_mut().unwrap().remove("other.json");
     let pin = repo.write_role("snapshot");
     repo.doc("timestamp").signed["meta"] = json!({"snapshot.json": pin});
-    repo.doc("timestamp").signed["version"] = json!(5);
+    repo.doc("timestamp").signed["version"] = json!(6);
     repo.write_role("timestamp");
-    repo.refuses("removes targets.json", [1, 5, 2, 2]);
+    repo.refuses("removes other.json", [1, 6, 5, 3]);
+    repo.refuses("removes other.json", [1, 6, 5, 3]);
 }
 
 #[test]

@@ -79,7 +79,6 @@ fn not_built(command: &str) -> Vec<&'static str> {
         "verify" | "verify-attestation" => &[VERIFYING, REGISTRY],
         "verify-blob" | "verify-blob-attestation" => &[VERIFYING, &["rfc3161-timestamp"]],
         "tree" => &[REGISTRY],
-        "initialize" => &[&["staging"]],
         _ => &[],
     };
     lists.concat()

@@ -29,8 +29,8 @@ pub(crate) struct InitializeArgs {
     /// SHA-256 of the root, or sha512:<hex>
     #[arg(long, value_name = "HEX")]
     pub root_checksum: Option<String>,
-    /// Sigstore's public staging instance
-    #[arg(long, conflicts_with = "mirror")]
+    /// Sigstore's public staging instance, whatever --mirror and the environment say
+    #[arg(long)]
     pub staging: bool,
     /// Keep it under this name, beside the instance that is used by default
     #[arg(long, value_name = "NAME")]

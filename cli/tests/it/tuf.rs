@@ -27,7 +27,10 @@ fn refusals_name_the_file_the_role_or_the_key_and_the_way_out() {
     sandbox.run("tuf key generate one").exits(2).says("never overwritten");
     sandbox.run("tuf key generate two --type ed25519").exits(0);
     sandbox.run("tuf sign --dir repo --key one").exits(2).says("nothing is staged");
-    sandbox.run("tuf key add --dir repo root two.pub --threshold 3").exits(2).says("the role root: 3 signatures cannot come from 2 keys");
+    sandbox
+        .run("tuf key add --dir repo root two.pub --threshold 3")
+        .exits(2)
+        .says("the role root: 3 signatures cannot come from 2 keys");
     sandbox.run("tuf key remove --dir repo root ffffffff").exits(2).says("the role root has no key ffffffff").says(&id);
     sandbox.run("tuf target remove --dir repo none").exits(2).says("no target \"none\"");
     sandbox.run("tuf target add --dir repo one.pub --name ../x").exits(2).says("cannot be the name of a target");
@@ -35,7 +38,8 @@ fn refusals_name_the_file_the_role_or_the_key_and_the_way_out() {
 
     sandbox.run("tuf key add --dir repo root two.pub --threshold 2").exits(0).says("staged root 2");
     sandbox.run("tuf sign --dir repo --key one").exits(0);
-    let refused = sandbox.run("tuf publish --dir repo --key one").exits(1).says("root 2: 1 of the 2 signatures that root 2 itself");
+    let refused =
+        sandbox.run("tuf publish --dir repo --key one").exits(1).says("root 2: 1 of the 2 signatures that root 2 itself");
     refused.says(sandbox.run("tuf key id two").stdout.trim()).says("hint: the holders of these keys sign the staged root.json");
     sandbox.run("tuf key threshold --dir repo root 1").exits(0).says("1 signatures of its earlier draft are void");
     sandbox.run("tuf sign --dir repo --key two").exits(0);

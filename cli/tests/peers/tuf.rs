@@ -114,13 +114,16 @@ fn follow(sandbox: &Sandbox, peers: &[std::path::PathBuf], mirror: &str, first: 
     let token = sandbox.token.as_str();
     let bundle = |name: &str| sandbox.arg(&format!("{at}.{name}"));
     sandbox.peer(&peers[0], &["sign-blob", "--yes", "--identity-token", token, "--bundle", &bundle("cosign"), &text]).ok();
-    sandbox.peer(&peers[2], &["--instance", mirror, "sign", "--identity-token", token, "--bundle", &bundle("python"), &text]).ok();
+    sandbox
+        .peer(&peers[2], &["--instance", mirror, "sign", "--identity-token", token, "--bundle", &bundle("python"), &text])
+        .ok();
     let (cache, js) = (sandbox.arg("js"), bundle("js"));
     let trust = ["--tuf-mirror", mirror, "--tuf-root", first, "--tuf-cache", &cache];
     sandbox.peer(&peers[3], &[&["sign", "--token", token][..], &trust, &["--bundle", &js, &text]].concat()).ok();
     for signer in ["cosign", "python", "js"] {
         let who = ["--certificate-identity", SIGNER, "--certificate-oidc-issuer", &sandbox.origin];
-        let verify = [&["verify-blob", "--instance", "kept", "--bundle", &bundle(signer)][..], &who, &[&text]].concat();
+        let bundle = bundle(signer);
+        let verify = [&["verify-blob", "--instance", "kept", "--bundle", &bundle][..], &who, &[&text]].concat();
         sandbox.vidimus(&verify).ok();
     }
     let base = format!("{mirror}/targets");

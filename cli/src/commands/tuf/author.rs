@@ -99,9 +99,7 @@ pub(super) fn target(context: &mut Context, verb: TufTargetVerb) -> Result<End, 
             let (name, custom) = (target_name(&args)?, custom(&args)?);
             Ceremony::open(&args.dir.dir).and_then(|ceremony| ceremony.add_target(&name, &content, custom, now))
         }
-        TufTargetVerb::Remove(args) => {
-            Ceremony::open(&args.dir.dir).and_then(|ceremony| ceremony.remove_target(&args.name, now))
-        }
+        TufTargetVerb::Remove(args) => Ceremony::open(&args.dir.dir).and_then(|ceremony| ceremony.remove_target(&args.name, now)),
     };
     staged(context, &edited.map_err(failure)?)
 }
@@ -174,7 +172,10 @@ fn signers(keys: &[PrivateKey]) -> Vec<&dyn Signer> {
 
 fn target_name(args: &TufTargetAddArgs) -> Result<String, Failure> {
     let own = || args.file.file_name().and_then(|name| name.to_str()).map(str::to_owned);
-    args.name.clone().or_else(own).ok_or_else(|| Failure::usage(format!("{} has no name", args.file.display())).hint("pass --name"))
+    args.name
+        .clone()
+        .or_else(own)
+        .ok_or_else(|| Failure::usage(format!("{} has no name", args.file.display())).hint("pass --name"))
 }
 
 /// What the repository says about a target: Sigstore's terms, or whatever was given.

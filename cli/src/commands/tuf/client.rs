@@ -27,8 +27,8 @@ pub(super) fn run(context: &mut Context, args: TufClientArgs) -> Result<End, Fai
         }
         downloads = Some(needed(args.target_dir.as_deref(), "--target-dir")?);
     }
-    let mut client = RepositoryClient::open(&context.http(), dir, url, args.target_base_url.as_deref())
-        .map_err(|e| tuf_failure(&e))?;
+    let mut client =
+        RepositoryClient::open(&context.http(), dir, url, args.target_base_url.as_deref()).map_err(|e| tuf_failure(&e))?;
     // One time for the whole run: what was fresh when it was fetched is not called expired a moment later.
     let now = Timestamp::now();
     let brought = context.block_on(async {
@@ -42,12 +42,7 @@ pub(super) fn run(context: &mut Context, args: TufClientArgs) -> Result<End, Fai
     Ok(End::Accepted)
 }
 
-async fn download(
-    client: &mut RepositoryClient,
-    names: &[String],
-    dir: &Path,
-    now: Timestamp,
-) -> Result<Vec<String>, Failure> {
+async fn download(client: &mut RepositoryClient, names: &[String], dir: &Path, now: Timestamp) -> Result<Vec<String>, Failure> {
     let mut brought = Vec::new();
     for name in names {
         let done = client.download(name, dir, now).await.map_err(|e| tuf_failure(&e))?;
@@ -61,7 +56,8 @@ pub(super) async fn check(context: &Context, dir: &Path, now: Timestamp) -> Resu
     let scratch = tempfile::tempdir().map_err(|e| e.to_string())?;
     let (metadata, targets) = (scratch.path().join("metadata"), scratch.path().join("targets"));
     trust_root(&metadata, &dir.join("1.root.json")).map_err(|e| e.to_string())?;
-    let mut client = RepositoryClient::open(&context.http(), &metadata, &dir.display().to_string(), None).map_err(|e| e.to_string())?;
+    let mut client =
+        RepositoryClient::open(&context.http(), &metadata, &dir.display().to_string(), None).map_err(|e| e.to_string())?;
     client.refresh(now).await.map_err(|e| e.to_string())?;
     for (name, _) in client.targets() {
         client.download(&name, &targets, now).await.map_err(|e| e.to_string())?;

@@ -522,11 +522,8 @@ async fn lock(layout: &Layout, mirror: &str) -> Result<Lock, CacheError> {
 }
 
 /// The public instances, by the names under which they are known without being initialised.
-const PUBLIC: [(&str, SigstoreInstance); 3] = [
-    ("public-good", SigstoreInstance::PublicGood),
-    ("staging", SigstoreInstance::Staging),
-    ("github", SigstoreInstance::GitHub),
-];
+const PUBLIC: [(&str, SigstoreInstance); 3] =
+    [("public-good", SigstoreInstance::PublicGood), ("staging", SigstoreInstance::Staging), ("github", SigstoreInstance::GitHub)];
 
 /// The mirror of an instance: of the name that somebody gave it, of a public one's name, or the mirror itself.
 fn instance_mirror(layout: Option<&Layout>, instance: &str) -> Result<String, TufError> {
@@ -542,7 +539,9 @@ fn instance_mirror(layout: Option<&Layout>, instance: &str) -> Result<String, Tu
     }
     let known: Vec<_> = named.keys().map(String::as_str).chain(PUBLIC.map(|(name, _)| name)).collect();
     let known = known.join(", ");
-    Err(TufError::Usage(format!("no Sigstore instance is called {instance:?} (there are {known}): name it with `initialize --name`")))
+    Err(TufError::Usage(format!(
+        "no Sigstore instance is called {instance:?} (there are {known}): name it with `initialize --name`"
+    )))
 }
 
 /// A name must not look like a mirror, nor make a public instance's name mean another one.
@@ -564,7 +563,10 @@ fn is_mirror(text: &str) -> bool {
 
 /// The root of a public instance, as it was when this program was built. An old one is walked forward.
 fn built_in_root(mirror: &str) -> Option<&'static [u8]> {
-    let known = PUBLIC.map(|(_, instance)| instance).into_iter().find(|instance| instance.tuf_url().trim_end_matches('/') == mirror.trim_end_matches('/'));
+    let known = PUBLIC
+        .map(|(_, instance)| instance)
+        .into_iter()
+        .find(|instance| instance.tuf_url().trim_end_matches('/') == mirror.trim_end_matches('/'));
     known.map(SigstoreInstance::tuf_root)
 }
 

@@ -388,10 +388,8 @@ async fn instances_live_side_by_side_under_their_names() {
     let (ours, theirs, home) = (Repository::new(), Repository::new(), tempfile::tempdir().unwrap());
     let http = Client::disabled();
     initialize(&http, &options(home.path(), &ours.url(), &ours.root_file()), now()).await.unwrap();
-    let named = |name: &str| TufOptions {
-        instance: Some(name.to_owned()),
-        ..options(home.path(), &theirs.url(), &theirs.root_file())
-    };
+    let named =
+        |name: &str| TufOptions { instance: Some(name.to_owned()), ..options(home.path(), &theirs.url(), &theirs.root_file()) };
     initialize(&http, &named("theirs"), now()).await.unwrap();
     let mirror = async |options: TufOptions| {
         let used = material(&http, options, now()).await?;

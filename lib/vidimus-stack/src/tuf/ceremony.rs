@@ -196,7 +196,9 @@ impl Ceremony {
         match (self.staged_root()?, &self.published) {
             (Some((root, _)), _) => Ok(root),
             (None, Some(state)) => Ok(state.root.clone()),
-            (None, None) => Err(CeremonyError::malformed(&self.staged_file(Role::Root), "it is missing, and nothing is published")),
+            (None, None) => {
+                Err(CeremonyError::malformed(&self.staged_file(Role::Root), "it is missing, and nothing is published"))
+            }
         }
     }
 

@@ -78,7 +78,9 @@ impl PublicKey {
         let curve = || spki.algorithm.parameters.as_ref().and_then(|any| any.decode_as::<ObjectIdentifier>().ok());
         match spki.algorithm.oid {
             ID_EC_PUBLIC_KEY if curve() == Some(SECP_256_R_1) => Ok(Self::ecdsa_p256(der)),
-            ID_EC_PUBLIC_KEY => Err(TufError::Key("an ECDSA key on another curve than P-256, which not every client reads".into())),
+            ID_EC_PUBLIC_KEY => {
+                Err(TufError::Key("an ECDSA key on another curve than P-256, which not every client reads".into()))
+            }
             ID_ED_25519 => Ok(Self::new("ed25519", "ed25519", hex::encode(spki.subject_public_key.raw_bytes()))),
             RSA_ENCRYPTION => Ok(Self::new("rsa", "rsassa-pss-sha256", encoding::pem("PUBLIC KEY", der))),
             oid => Err(TufError::Key(format!("a key of the kind {oid}; TUF clients read ECDSA P-256, Ed25519 and RSA"))),

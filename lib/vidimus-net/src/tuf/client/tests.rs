@@ -146,7 +146,8 @@ impl Repo {
 
     /// Writes everything but roots, with pins that fit.
     fn publish(&mut self) {
-        let names: Vec<_> = self.roles.keys().filter(|name| !matches!(name.as_str(), "timestamp" | "snapshot")).cloned().collect();
+        let names: Vec<_> =
+            self.roles.keys().filter(|name| !matches!(name.as_str(), "timestamp" | "snapshot")).cloned().collect();
         for name in names {
             let pin = self.write_role(&name);
             self.doc("snapshot").signed["meta"][format!("{name}.json")] = pin;
@@ -524,7 +525,9 @@ fn delegations_are_searched_in_order_and_by_their_own_keys() {
     repo.add_target("third", "dir/deep.json", b"third");
     repo.add_target("third", "dir/b.txt", b"not its to give");
     repo.publish();
-    for (name, content) in [("dir/a.txt", "first"), ("dir/b.json", "second"), ("other/1.bin", "second"), ("dir/deep.json", "third")] {
+    for (name, content) in
+        [("dir/a.txt", "first"), ("dir/b.json", "second"), ("other/1.bin", "second"), ("dir/deep.json", "third")]
+    {
         assert_eq!(repo.get(name).unwrap(), content.as_bytes(), "{name}");
     }
     for name in ["outside.txt", "other/12.bin", "dir/b.txt", "dir/sub/a.txt"] {

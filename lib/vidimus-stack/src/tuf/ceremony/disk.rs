@@ -56,7 +56,8 @@ impl Disk {
     /// Holds the directory until the file is dropped.
     pub(super) fn lock(&self, dir: &Path) -> Result<File, CeremonyError> {
         let path = dir.join(".lock");
-        let file = File::options().create(true).append(true).open(&path).map_err(CeremonyError::disk(&path, "cannot be opened"))?;
+        let file =
+            File::options().create(true).append(true).open(&path).map_err(CeremonyError::disk(&path, "cannot be opened"))?;
         let started = Instant::now();
         loop {
             match file.try_lock() {

@@ -147,7 +147,10 @@ impl Ceremony {
             (Some(document), _) => (version(&document), document),
             (None, Some(state)) => (version(&state.targets) + 1, state.targets.clone()),
             (None, None) => {
-                return Err(CeremonyError::malformed(&self.staged_file(Role::Targets), "it is missing, and nothing is published"));
+                return Err(CeremonyError::malformed(
+                    &self.staged_file(Role::Targets),
+                    "it is missing, and nothing is published",
+                ));
             }
         };
         let mut entries = base.signed()["targets"].as_object().cloned().unwrap_or_default();
@@ -170,7 +173,10 @@ pub(super) fn check(root: &Root) -> Result<(), CeremonyError> {
             (many, _) if many != different.len() => return refuse("it names a key twice".into()),
             (_, 0) => return refuse("a threshold of 0 would let anybody speak for it".into()),
             (many, threshold) if threshold > many => {
-                return refuse(format!("{threshold} signatures cannot come from {many} {}", if many == 1 { "key" } else { "keys" }));
+                return refuse(format!(
+                    "{threshold} signatures cannot come from {many} {}",
+                    if many == 1 { "key" } else { "keys" }
+                ));
             }
             _ => {}
         }

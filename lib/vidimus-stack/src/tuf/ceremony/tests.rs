@@ -356,8 +356,7 @@ fn the_picture_says_who_is_missing_and_what_changes() {
 #[test]
 fn tough_follows_from_the_first_root() {
     let (here, people) = (tempfile::tempdir().unwrap(), People::new());
-    let mut ceremony =
-        Ceremony::create(here.path(), people.roles(), Validity::default(), Timestamp::now()).unwrap();
+    let mut ceremony = Ceremony::create(here.path(), people.roles(), Validity::default(), Timestamp::now()).unwrap();
     ceremony.add_target("dir/trusted_root.json", b"one", None, Timestamp::now()).unwrap();
     ceremony.sign(&[&people.ann, &people.bob]).unwrap();
     ceremony.publish(&[&people.online], Timestamp::now(), |_| Ok(())).unwrap();

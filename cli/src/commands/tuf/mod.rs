@@ -107,7 +107,7 @@ fn failure(error: CeremonyError) -> Failure {
         | CeremonyError::Expired { .. }
         | CeremonyError::Stranger { .. }
         | CeremonyError::Tuf(_)
-        | CeremonyError::Unsigned { .. } => End::Rejected,
+        | CeremonyError::Unsigned(_) => End::Rejected,
         _ => End::Usage,
     };
     let failed = Failure::new(end, &error);

@@ -8,6 +8,8 @@
 //! cached files in one step or not at all.
 
 mod client;
+mod error;
+mod instance;
 mod layout;
 mod material;
 mod source;
@@ -17,17 +19,18 @@ mod tests;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use sigstore_trust_root::SigstoreInstance;
 use sigstore_tuf::{Error as WorkflowError, MetadataStore, Updater, UpdaterConfig, error::Result as WorkflowResult};
 use tokio::sync::OnceCell;
-use vidimus_core::{Algorithm, Digest, ParseError, limits};
+use vidimus_core::{Algorithm, Digest, limits};
 
 pub use self::{
     client::{Downloaded, RepositoryClient, TARGET_BYTES, trust_root},
+    error::TufError,
     layout::CacheError,
     material::{TrustMaterial, TrustSource, TufState},
 };
 use self::{
+    instance::{built_in_root, check_name, mirror_of},
     layout::{Files, Layout, Lock, read_optional},
     source::{Mirror, Source, from_http},
 };
@@ -48,108 +51,6 @@ const SIGNING_CONFIG: &str = "signing_config.v0.2.json";
 const BRIEF: Duration = Duration::from_secs(5);
 /// Most root rotations walked in one refresh. Roots rotate a few times a year at most.
 const ROOT_ROTATIONS: u32 = 128;
-
-/// No trust material.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TufError {
-    /// The cache could not be read or written.
-    #[error("TUF cache: {0}")]
-    Cache(#[from] CacheError),
-    /// A word of the call is wrong.
-    #[error("{0}")]
-    Usage(String),
-    /// There is no root to start from.
-    #[error("no TUF root is known for {mirror}: run `initialize --mirror {mirror} --root FILE`, or set TUF_ROOT_JSON")]
-    NoRoot {
-        /// The mirror.
-        mirror: String,
-    },
-    /// The given root is not the one that was promised.
-    #[error("the TUF root {root} has the digest {seen}, not {expected}")]
-    RootChecksum {
-        /// Where it came from.
-        root: String,
-        /// The promised digest.
-        expected: Digest,
-        /// The digest it has.
-        seen: Digest,
-    },
-    /// The given root could not be fetched or read.
-    #[error("the TUF root {root} could not be read: {why}")]
-    RootUnavailable {
-        /// Where it was to come from.
-        root: String,
-        /// Why not.
-        why: String,
-    },
-    /// The mirror could not be asked, and what is cached cannot be used.
-    #[error("the TUF mirror {mirror} could not be reached: {why}{}", after(cached))]
-    Unreachable {
-        /// The mirror.
-        mirror: String,
-        /// Why not.
-        why: Box<HttpError>,
-        /// Why the cache does not help, if there is one.
-        cached: Option<String>,
-    },
-    /// The metadata that the mirror serves has expired: it is out of order, or somebody replays old files.
-    #[error("the {role} metadata of the TUF mirror {mirror} expired at {expires}")]
-    Expired {
-        /// The mirror.
-        mirror: String,
-        /// The role.
-        role: String,
-        /// When.
-        expires: Timestamp,
-    },
-    /// The mirror lacks a file that every repository has.
-    #[error("{mirror} is not a complete TUF repository: {why}")]
-    Incomplete {
-        /// The mirror.
-        mirror: String,
-        /// What is missing.
-        why: String,
-    },
-    /// The mirror has no such target.
-    #[error("the TUF mirror {mirror} has no target {target:?}")]
-    NoTarget {
-        /// The mirror.
-        mirror: String,
-        /// The target.
-        target: String,
-    },
-    /// What the mirror serves does not pass the checks of TUF.
-    #[error("the TUF mirror {mirror} cannot be trusted: {why}")]
-    Rejected {
-        /// The mirror.
-        mirror: String,
-        /// Which check, and how it failed.
-        why: String,
-    },
-    /// An authentic target that cannot be read.
-    #[error("the target {target:?} of the TUF mirror {mirror}: {source}")]
-    Target {
-        /// The mirror.
-        mirror: String,
-        /// The target.
-        target: &'static str,
-        /// What is wrong with it.
-        source: ParseError,
-    },
-    /// A file that was named instead of a repository cannot be used.
-    #[error("{path}: {source}")]
-    File {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        source: ParseError,
-    },
-}
-
-fn after(cached: &Option<String>) -> String {
-    cached.as_ref().map(|why| format!("; the cached copy cannot be used: {why}")).unwrap_or_default()
-}
 
 /// When cached metadata may be used without asking the mirror. Expired metadata never is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -243,11 +144,11 @@ pub async fn initialize(http: &Client, options: &TufOptions, now: Timestamp) -> 
     let layout = options.layout();
     let name = match (&options.mirror, &options.instance) {
         (Some(mirror), _) => mirror.clone(),
-        (None, Some(instance)) => instance_mirror(layout.as_ref(), instance)?,
+        (None, Some(instance)) => mirror_of(layout.as_ref(), instance)?,
         (None, None) => PUBLIC_GOOD_MIRROR.to_owned(),
     };
     if let Some(instance) = &options.instance {
-        check_instance_name(instance, &name)?;
+        check_name(instance, &name)?;
     }
     let mirror = Mirror::parse(&name).map_err(TufError::Usage)?;
     let mut warnings = Vec::new();
@@ -296,7 +197,7 @@ impl Tuf {
     async fn load(&self, now: Timestamp) -> Result<TrustMaterial, TufError> {
         let layout = self.options.layout();
         let name = match (&self.options.instance, &self.options.mirror, &layout) {
-            (Some(instance), ..) => instance_mirror(layout.as_ref(), instance)?,
+            (Some(instance), ..) => mirror_of(layout.as_ref(), instance)?,
             (None, Some(mirror), _) => mirror.clone(),
             (None, None, Some(layout)) => layout.remote()?.unwrap_or_else(|| PUBLIC_GOOD_MIRROR.to_owned()),
             (None, None, None) => PUBLIC_GOOD_MIRROR.to_owned(),
@@ -519,55 +420,6 @@ async fn lock(layout: &Layout, mirror: &str) -> Result<Lock, CacheError> {
     tokio::task::spawn_blocking(move || waiting.lock(&name))
         .await
         .unwrap_or_else(|e| Err(CacheError { path: dir, what: "cannot be locked", source: std::io::Error::other(e) }))
-}
-
-/// The public instances, by the names under which they are known without being initialised.
-const PUBLIC: [(&str, SigstoreInstance); 3] =
-    [("public-good", SigstoreInstance::PublicGood), ("staging", SigstoreInstance::Staging), ("github", SigstoreInstance::GitHub)];
-
-/// The mirror of an instance: of the name that somebody gave it, of a public one's name, or the mirror itself.
-fn instance_mirror(layout: Option<&Layout>, instance: &str) -> Result<String, TufError> {
-    let named = layout.map(Layout::instances).transpose()?.unwrap_or_default();
-    if let Some(mirror) = named.get(instance) {
-        return Ok(mirror.clone());
-    }
-    if let Some((_, public)) = PUBLIC.iter().find(|(name, _)| *name == instance) {
-        return Ok(public.tuf_url().to_owned());
-    }
-    if is_mirror(instance) {
-        return Ok(instance.to_owned());
-    }
-    let known: Vec<_> = named.keys().map(String::as_str).chain(PUBLIC.map(|(name, _)| name)).collect();
-    let known = known.join(", ");
-    Err(TufError::Usage(format!(
-        "no Sigstore instance is called {instance:?} (there are {known}): name it with `initialize --name`"
-    )))
-}
-
-/// A name must not look like a mirror, nor make a public instance's name mean another one.
-fn check_instance_name(name: &str, mirror: &str) -> Result<(), TufError> {
-    if name.is_empty() || is_mirror(name) {
-        return Err(TufError::Usage(format!("{name:?} cannot be the name of an instance: it reads like a mirror")));
-    }
-    match PUBLIC.iter().find(|(public, _)| *public == name) {
-        Some((_, public)) if public.tuf_url().trim_end_matches('/') != mirror.trim_end_matches('/') => {
-            Err(TufError::Usage(format!("{name:?} is the name of the instance at {}", public.tuf_url())))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn is_mirror(text: &str) -> bool {
-    text.contains('/') || text.starts_with('.')
-}
-
-/// The root of a public instance, as it was when this program was built. An old one is walked forward.
-fn built_in_root(mirror: &str) -> Option<&'static [u8]> {
-    let known = PUBLIC
-        .map(|(_, instance)| instance)
-        .into_iter()
-        .find(|instance| instance.tuf_url().trim_end_matches('/') == mirror.trim_end_matches('/'));
-    known.map(SigstoreInstance::tuf_root)
 }
 
 fn cached_root(layout: Option<&Layout>, mirror: &str) -> Result<Option<Vec<u8>>, CacheError> {

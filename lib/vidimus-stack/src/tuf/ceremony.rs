@@ -39,7 +39,7 @@ use serde_json::{Value, json};
 use self::disk::Disk;
 pub use self::{
     edit::Edited,
-    error::CeremonyError,
+    error::{CeremonyError, Unsigned},
     publish::{Published, Signers},
     sign::{Signature, sign_document},
     status::{KeyStatus, RoleStatus, Signing, StagedStatus, Status, TargetStatus, describe},

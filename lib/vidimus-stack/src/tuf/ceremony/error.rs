@@ -110,21 +110,26 @@ pub enum CeremonyError {
     #[error(transparent)]
     Tuf(#[from] TufError),
     /// Too few signatures.
-    #[error("{document}: {} of the {threshold} signatures that {rule} asks for; missing: {}", signed.len(), list(missing))]
-    Unsigned {
-        /// The document and its version.
-        document: String,
-        /// Whose rule it is: that of the root in force, or of the coming one.
-        rule: String,
-        /// How many are needed.
-        threshold: usize,
-        /// The keys that have signed.
-        signed: Vec<String>,
-        /// The keys that have not.
-        missing: Vec<String>,
-        /// What to do.
-        hint: String,
-    },
+    #[error(transparent)]
+    Unsigned(Box<Unsigned>),
+}
+
+/// A document with too few signatures.
+#[derive(Debug, thiserror::Error)]
+#[error("{document}: {} of the {threshold} signatures that {rule} asks for; missing: {}", signed.len(), list(missing))]
+pub struct Unsigned {
+    /// The document and its version.
+    pub document: String,
+    /// Whose rule it is: that of the root in force, or of the coming one.
+    pub rule: String,
+    /// How many are needed.
+    pub threshold: usize,
+    /// The keys that have signed.
+    pub signed: Vec<String>,
+    /// The keys that have not.
+    pub missing: Vec<String>,
+    /// What to do.
+    pub hint: String,
 }
 
 impl CeremonyError {
@@ -152,7 +157,7 @@ impl CeremonyError {
             Self::NothingStaged => "`tuf show` shows what there is; `tuf renew root` and `tuf renew targets` stage new versions",
             Self::Stranger { .. } => "`tuf key add` and `tuf rotate` give a role a key",
             Self::NoTarget { .. } | Self::NoKey { .. } => "`tuf show` lists them",
-            Self::Unsigned { hint, .. } => hint,
+            Self::Unsigned(unsigned) => &unsigned.hint,
             _ => return None,
         };
         Some(text.to_owned())

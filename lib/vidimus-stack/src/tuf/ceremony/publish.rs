@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::{Ceremony, CeremonyError, PUBLICATIONS, STAGED, State, disk, version};
+use super::{Ceremony, CeremonyError, PUBLICATIONS, STAGED, State, Unsigned, disk, version};
 use crate::tuf::{
     Envelope, Role, RoleKeys, Root, Signer,
     metadata::{snapshot, target_path, timestamp},
@@ -193,14 +193,14 @@ fn require(name: &str, document: &Envelope, keys: &RoleKeys, rule: String, hint:
         return Ok(());
     }
     let missing = keys.keys.iter().map(|key| key.id().to_owned()).filter(|id| !signed.contains(id)).collect();
-    Err(CeremonyError::Unsigned {
+    Err(CeremonyError::Unsigned(Box::new(Unsigned {
         document: name.to_owned(),
         rule,
         threshold: keys.threshold,
         signed: signed.into_iter().collect(),
         missing,
         hint: hint.to_owned(),
-    })
+    })))
 }
 
 fn unexpired(role: Role, document: &Envelope, now: Timestamp) -> Result<(), CeremonyError> {

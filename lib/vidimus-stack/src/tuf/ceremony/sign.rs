@@ -5,6 +5,9 @@ use std::{collections::BTreeMap, path::Path};
 use super::{Ceremony, CeremonyError, parse, root_of, version};
 use crate::tuf::{Envelope, PublicKey, Role, Root, Signer};
 
+/// The keys that may sign a document, by id.
+type Keys = BTreeMap<String, PublicKey>;
+
 /// A signature that was added.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
@@ -77,7 +80,7 @@ impl Ceremony {
     }
 
     /// What is staged, each with the keys that may sign it: a root is signed by its own keys and by those of the root before it.
-    fn staged_documents(&self) -> Result<Vec<(Role, Envelope, BTreeMap<String, PublicKey>)>, CeremonyError> {
+    fn staged_documents(&self) -> Result<Vec<(Role, Envelope, Keys)>, CeremonyError> {
         let mut documents = Vec::new();
         if let Some((root, document)) = self.staged_root()? {
             let before = self.published.as_ref().map(|state| &state.root);
@@ -122,13 +125,13 @@ pub fn sign_document(
     Ok((document.to_bytes(), made))
 }
 
-fn root_signers(root: &Root, before: Option<&Root>) -> BTreeMap<String, PublicKey> {
+fn root_signers(root: &Root, before: Option<&Root>) -> Keys {
     let mut keys = before.map(|before| by_id(before, Role::Root)).unwrap_or_default();
     keys.extend(by_id(root, Role::Root));
     keys
 }
 
-fn by_id(root: &Root, role: Role) -> BTreeMap<String, PublicKey> {
+fn by_id(root: &Root, role: Role) -> Keys {
     root.role(role).keys.iter().map(|key| (key.id().to_owned(), key.clone())).collect()
 }
 

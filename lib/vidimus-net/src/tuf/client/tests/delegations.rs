@@ -1,0 +1,109 @@
+//! Delegated targets (§5.6.7): who may speak for which names, and what names may do.
+
+use super::*;
+
+#[test]
+fn delegations_are_searched_in_order_and_by_their_own_keys() {
+    let mut repo = Repo::new();
+    repo.delegate("targets", "first", 10, json!({"paths": ["dir/*.txt"]}));
+    repo.delegate("targets", "second", 11, json!({"paths": ["dir/*", "other/?.bin"]}));
+    repo.delegate("second", "third", 12, json!({"paths": ["dir/deep.*"]}));
+    repo.add_target("first", "dir/a.txt", b"first");
+    repo.add_target("second", "dir/a.txt", b"second");
+    repo.add_target("second", "dir/b.json", b"second");
+    repo.add_target("second", "other/1.bin", b"second");
+    repo.add_target("second", "other/12.bin", b"not its to give");
+    repo.add_target("first", "outside.txt", b"not its to give");
+    repo.add_target("third", "dir/deep.json", b"third");
+    repo.add_target("third", "dir/b.txt", b"not its to give");
+    repo.publish();
+    for (name, content) in
+        [("dir/a.txt", "first"), ("dir/b.json", "second"), ("other/1.bin", "second"), ("dir/deep.json", "third")]
+    {
+        assert_eq!(repo.get(name).unwrap(), content.as_bytes(), "{name}");
+    }
+    for name in ["outside.txt", "other/12.bin", "dir/b.txt", "dir/sub/a.txt"] {
+        assert!(matches!(repo.get(name), Err(TufError::NoTarget { .. })), "{name}");
+    }
+    for role in ["first", "second", "third"] {
+        assert_eq!(repo.trusted(&format!("{role}.json")), repo.read(&format!("1.{role}.json")));
+    }
+    // A delegated role signed by somebody else's key.
+    repo.doc("first").seeds = vec![11];
+    repo.bump(&["first", "snapshot", "timestamp"]);
+    assert!(repo.get("dir/a.txt").unwrap_err().to_string().contains("threshold"));
+}
+
+#[test]
+fn a_terminating_delegation_ends_the_search() {
+    let mut repo = Repo::new();
+    repo.delegate("targets", "first", 10, json!({"paths": ["*.txt"], "terminating": true}));
+    repo.delegate("targets", "second", 11, json!({"paths": ["*"]}));
+    repo.add_target("second", "a.txt", b"second");
+    repo.add_target("second", "a.bin", b"second");
+    repo.publish();
+    assert!(matches!(repo.get("a.txt"), Err(TufError::NoTarget { .. })));
+    assert_eq!(repo.get("a.bin").unwrap(), b"second");
+}
+
+#[test]
+fn bins_are_chosen_by_the_digest_of_the_name() {
+    let mut repo = Repo::new();
+    let (name, digest) = ("some/file.bin", hex::encode(sha256(b"some/file.bin")));
+    repo.delegate("targets", "bin", 10, json!({"path_hash_prefixes": [digest[..2]]}));
+    repo.delegate("targets", "other", 11, json!({"path_hash_prefixes": ["zz"]}));
+    repo.add_target("bin", name, b"in the bin");
+    repo.add_target("other", "else.bin", b"not its to give");
+    repo.publish();
+    assert_eq!(repo.get(name).unwrap(), b"in the bin");
+    assert!(matches!(repo.get("else.bin"), Err(TufError::NoTarget { .. })));
+}
+
+#[test]
+fn circles_and_long_chains_of_delegations_end() {
+    let mut repo = Repo::new();
+    repo.delegate("targets", "a", 10, json!({"paths": ["*"]}));
+    repo.delegate("a", "b", 10, json!({"paths": ["*"]}));
+    repo.delegate("b", "a", 10, json!({"paths": ["*"]}));
+    repo.publish();
+    assert!(matches!(repo.get("x"), Err(TufError::NoTarget { .. })));
+    let mut repo = Repo::new();
+    let mut parent = "targets".to_owned();
+    for step in 0..60 {
+        let child = format!("r{step}");
+        repo.delegate(&parent, &child, 10, json!({"paths": ["*"]}));
+        parent = child;
+    }
+    repo.add_target("r59", "x", b"too deep");
+    repo.add_target("r20", "y", b"deep");
+    repo.publish();
+    assert!(matches!(repo.get("x"), Err(TufError::NoTarget { .. })));
+    assert_eq!(repo.get("y").unwrap(), b"deep");
+}
+
+#[test]
+fn odd_names_of_roles_and_targets_stay_inside() {
+    let mut repo = Repo::new();
+    for (role, seed) in [("../outside", 10), ("a/b", 11), ("dot.", 12)] {
+        repo.delegate("targets", role, seed, json!({"paths": [format!("{seed}/*")]}));
+        repo.add_target(role, &format!("{seed}/file"), role.as_bytes());
+    }
+    // A role that takes the name of a top-level one would overwrite it.
+    repo.publish();
+    for (role, seed) in [("../outside", 10), ("a/b", 11), ("dot.", 12)] {
+        assert_eq!(repo.get(&format!("{seed}/file")).unwrap(), role.as_bytes(), "{role}");
+    }
+    for name in ["..%2Foutside.json", "a%2Fb.json", "dot..json"] {
+        assert!(repo.metadata().join(name).is_file(), "{name}");
+    }
+    assert!(!repo.home.path().join("outside.json").exists());
+    assert_eq!(local_name("dir/file"), Path::new("dir/file"));
+    for odd in ["../x", "/etc/passwd", "a//b", "a/./b", "", "a\\b"] {
+        let local = local_name(odd);
+        assert!(local.components().count() <= 1 && !local.is_absolute() && local != Path::new(".."), "{odd:?} {local:?}");
+    }
+    let mut repo = Repo::new();
+    repo.delegate("targets", "snapshot", 3, json!({"paths": ["*"]}));
+    repo.publish();
+    assert!(matches!(repo.get("x"), Err(TufError::NoTarget { .. })));
+}

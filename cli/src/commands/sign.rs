@@ -29,8 +29,6 @@ use crate::{
 
 /// A predicate's limit is that of the attestation it becomes part of.
 const PREDICATE: usize = limits::ATTESTATION_BYTES;
-/// A file that is signed is held in memory: the key signs the file, not a digest of it that somebody computed.
-const BLOB: usize = 1 << 30;
 
 pub(super) fn sign(context: &mut Context, args: SignArgs) -> Result<End, Failure> {
     let annotations = resolve::annotations(&args.annotations)?;
@@ -82,10 +80,10 @@ pub(super) fn attest(context: &mut Context, args: AttestArgs) -> Result<End, Fai
 
 pub(super) fn sign_blob(context: &mut Context, args: SignBlobArgs) -> Result<End, Failure> {
     let bundle = bundle_path(args.bundle)?;
-    let bytes = read_input("the file", &args.blob, BLOB)?;
+    let blob = open(&args.blob)?;
     let signed = context.block_on(async {
         let session = session(context, &args.signer, &args.trust).await?;
-        session.sign_message(&bytes).await.map_err(|e| failures::sign(&e))
+        session.sign_message(&blob.artifact()).await.map_err(|e| failures::sign(&e))
     })?;
     keep(context, &signed, &bundle)
 }

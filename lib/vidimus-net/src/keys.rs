@@ -4,6 +4,7 @@
 //! the one combination that every Sigstore service and client accepts. Managed keys (files, KMS) implement [`SigningKey`] elsewhere.
 
 use aws_lc_rs::{
+    digest::{Digest, SHA256},
     encoding::{AsDer, PublicKeyX509Der},
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair},
@@ -63,6 +64,17 @@ impl EphemeralKey {
         let public_key_der = public.as_ref().to_vec();
         Ok(Self { pair, public_key_der, random: SystemRandom::new() })
     }
+
+    /// The signature over bytes of which only the SHA-256 is at hand: those of a file too large to hold. The caller computed it from
+    /// the bytes itself.
+    pub fn sign_sha256(&self, digest: &vidimus_core::Digest) -> Result<Vec<u8>, KeyError> {
+        let refused = |_| KeyError::Refused("sign a digest");
+        if digest.algorithm() != vidimus_core::Algorithm::Sha256 {
+            return Err(KeyError::Refused("sign a digest that is not SHA-256"));
+        }
+        let digest = Digest::import_less_safe(digest.bytes(), &SHA256).map_err(refused)?;
+        Ok(self.pair.sign_digest(&digest).map_err(refused)?.as_ref().to_vec())
+    }
 }
 
 impl SigningKey for EphemeralKey {
@@ -120,6 +132,10 @@ mod tests {
         let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point(key.public_key_der()));
         public.verify(b"message", &signature).unwrap();
         assert!(public.verify(b"massage", &signature).is_err());
+        let by_digest = key.sign_sha256(&vidimus_core::Digest::sha256(b"message")).unwrap();
+        public.verify(b"message", &by_digest).unwrap();
+        let longer = vidimus_core::Digest::of(vidimus_core::Algorithm::Sha512, b"message");
+        assert!(key.sign_sha256(&longer).is_err());
         assert_eq!(pem_one(&key.public_key_pem(), "PUBLIC KEY").unwrap(), key.public_key_der());
     }
 

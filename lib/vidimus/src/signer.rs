@@ -6,7 +6,7 @@
 
 use jiff::Timestamp;
 use vidimus_core::{
-    Digest, ParseError,
+    Algorithm, ParseError,
     bundle::{
         Bundle, Certificate, HashOutput, MessageSignature, OwnedContent, Rfc3161Timestamp, TimestampVerificationData, TlogEntry,
         VerificationMaterial,
@@ -96,13 +96,13 @@ impl Session {
         self.finish(witnesses, OwnedContent::Dsse(envelope), artifact)
     }
 
-    /// Signs bytes.
-    pub async fn sign_message(&self, message: &[u8]) -> Result<Signed, SignError> {
-        let digest = Digest::sha256(message);
-        let signature = self.key.sign(message)?;
+    /// Signs a file, by the digest that was computed while reading it.
+    pub async fn sign_message(&self, artifact: &Artifact<'_>) -> Result<Signed, SignError> {
+        let digest = artifact.digest_with(Algorithm::Sha256).cloned().ok_or_else(|| ParseError::new("artifact", "no SHA-256"))?;
+        let signature = self.key.sign_sha256(&digest)?;
         let witnesses = self.witness(&signature, Logged::Artifact { digest: &digest, signature: &signature }).await?;
         let content = MessageSignature { message_digest: Some(HashOutput::of(&digest)), signature: Base64(signature) };
-        self.finish(witnesses, OwnedContent::Message(content), &Artifact::bytes(message))
+        self.finish(witnesses, OwnedContent::Message(content), artifact)
     }
 
     /// Has the signature timestamped and logged, at once: neither needs the other's answer.

@@ -1,18 +1,21 @@
 //! From what was typed to what is meant: policies, trust, registries, services. Reads files and the environment, decides nothing.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+pub(crate) mod policy;
+pub(crate) mod roots;
+pub(crate) mod signers;
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use jiff::Timestamp;
 use vidimus::{
     core::{
-        fulcio::Extension,
         limits,
         reference::{Reference, Repository},
         trust::SigningConfig,
     },
-    engine::{CertificateIdentity, Pattern, Policy, PublicKey, TrustRoot},
     net::{
         environment::Environment,
+        http::Kind,
         oci::{DiscoverOptions, Registry, RegistryOptions},
         tuf::{TrustMaterial, Tuf, TufError, TufOptions},
     },
@@ -20,7 +23,7 @@ use vidimus::{
 };
 
 use crate::{
-    args::groups::{EvidenceArgs, GithubArgs, IdentityArgs, RegistryArgs, SignerArgs, TrustArgs},
+    args::groups::{RegistryArgs, SignerArgs, TrustArgs},
     context::{Context, read_input},
     exit::{End, Failure},
 };
@@ -94,91 +97,37 @@ fn size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-/// Who must have signed, and what must be proven.
-pub(crate) fn policy(identity: &IdentityArgs, github: &GithubArgs, evidence: &EvidenceArgs) -> Result<Policy, Failure> {
-    let mut policy = match &evidence.key {
-        Some(key) => Policy::key(public_key(key)?),
-        None => Policy::keyless(certificate_identity(identity, github)?),
-    };
-    if evidence.insecure_ignore_tlog {
-        policy = policy.unsafe_without_log();
-    }
-    if evidence.insecure_ignore_sct && evidence.key.is_none() {
-        policy = policy.unsafe_without_sct();
-    }
-    if evidence.use_signed_timestamps {
-        policy = policy.require_signed_timestamps(1);
-    }
-    Ok(policy)
-}
-
-/// Whether a policy can be judged without any trust root: a managed key, and neither log nor timestamp asked for.
-pub(crate) fn needs_no_trust(evidence: &EvidenceArgs) -> bool {
-    evidence.key.is_some() && evidence.insecure_ignore_tlog && !evidence.use_signed_timestamps
-}
-
-/// The signer that is asked for. As in cosign, both who and whose word must be said.
-pub(crate) fn certificate_identity(args: &IdentityArgs, github: &GithubArgs) -> Result<CertificateIdentity, Failure> {
-    let given = |a: &Option<String>, b: &Option<String>| [a, b].into_iter().flatten().any(|text| !text.is_empty());
-    if !given(&args.certificate_identity, &args.certificate_identity_regexp) {
-        let message = "--certificate-identity or --certificate-identity-regexp is required for verification in keyless mode";
-        return Err(Failure::usage(message).hint("`vidimus tree IMAGE` shows who signed; or pass --key FILE"));
-    }
-    if !given(&args.certificate_oidc_issuer, &args.certificate_oidc_issuer_regexp) {
-        let message =
-            "--certificate-oidc-issuer or --certificate-oidc-issuer-regexp is required for verification in keyless mode";
-        return Err(Failure::usage(message).hint("`vidimus tree IMAGE` shows who vouched for the signer"));
-    }
-    let identity = CertificateIdentity::from_flags(
-        args.certificate_identity.as_deref(),
-        args.certificate_identity_regexp.as_deref(),
-        args.certificate_oidc_issuer.as_deref(),
-        args.certificate_oidc_issuer_regexp.as_deref(),
-    )
-    .map_err(Failure::usage)?;
-    let claims = [
-        (Extension::GithubWorkflowTrigger, &github.certificate_github_workflow_trigger),
-        (Extension::GithubWorkflowSha, &github.certificate_github_workflow_sha),
-        (Extension::GithubWorkflowName, &github.certificate_github_workflow_name),
-        (Extension::GithubWorkflowRepository, &github.certificate_github_workflow_repository),
-        (Extension::GithubWorkflowRef, &github.certificate_github_workflow_ref),
-    ];
-    let wanted = claims.into_iter().filter_map(|(claim, value)| value.as_ref().filter(|v| !v.is_empty()).map(|v| (claim, v)));
-    Ok(wanted.fold(identity, |identity, (claim, value)| identity.with_claim(claim, Pattern::exact(value))))
-}
-
-/// A public key file. Other places that cosign knows (`env://`, `k8s://`, `awskms://` …) are named, not tried as files.
-pub(crate) fn public_key(place: &str) -> Result<PublicKey, Failure> {
-    if let Some((scheme, _)) = place.split_once("://") {
-        return Err(Failure::usage(format!("--key {scheme}:// is not built yet; pass a file")));
-    }
-    let bytes = read_input("--key", Path::new(place), limits::TRUST_BYTES)?;
-    PublicKey::from_pem_or_der(&bytes).map_err(|e| Failure::usage(format!("--key {place}: {e}")))
-}
-
-/// Trust from files alone, if the flags name one: opens nothing and starts no runtime.
-pub(crate) fn trust_from_files(args: &TrustArgs) -> Result<Option<TrustMaterial>, Failure> {
-    let material = match (&args.trusted_root, &args.trust_config) {
-        (Some(_), Some(_)) => return Err(Failure::usage("--trusted-root and --trust-config exclude each other")),
-        (Some(path), None) => TrustMaterial::from_trusted_root_file(path),
-        (None, Some(path)) => TrustMaterial::from_trust_config_file(path),
-        (None, None) => return Ok(None),
-    };
+/// Trust from files alone, if the flags name some: opens nothing and starts no runtime. Several trusted roots are several instances.
+pub(crate) fn trust_from_files(args: &TrustArgs) -> Result<Option<Vec<TrustMaterial>>, Failure> {
     // A file that somebody names and that cannot be read is a word of the call that is wrong.
-    material.map(Some).map_err(Failure::usage)
+    match (args.trusted_root.as_slice(), &args.trust_config) {
+        ([_, ..], Some(_)) => Err(Failure::usage("--trusted-root and --trust-config exclude each other")),
+        ([], None) => Ok(None),
+        ([], Some(path)) => TrustMaterial::from_trust_config_file(path).map(|m| Some(vec![m])).map_err(Failure::usage),
+        (paths, None) => {
+            let read = |path: &PathBuf| TrustMaterial::from_trusted_roots_file(path).map_err(Failure::usage);
+            Ok(Some(paths.iter().map(read).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()))
+        }
+    }
 }
 
-/// Trust from files if the flags name one, else from the TUF repository that `initialize` or the environment chose.
-pub(crate) async fn trust(context: &Context, args: &TrustArgs) -> Result<Arc<TrustMaterial>, Failure> {
-    let material = match trust_from_files(args)? {
-        Some(material) => Arc::new(material),
-        None => {
-            let mut options = TufOptions::from_environment(&Environment::from_process());
-            if let Some(instance) = &args.instance {
-                options = options.with_instance(instance);
-            }
-            Tuf::new(context.http(), options).material(Timestamp::now()).await.map_err(|e| tuf_failure(&e))?
-        }
+/// Trust from files if the flags name some, else from the TUF repository that `initialize` or the environment chose.
+pub(crate) async fn trust(context: &Context, args: &TrustArgs) -> Result<Vec<Arc<TrustMaterial>>, Failure> {
+    match trust_from_files(args)? {
+        Some(materials) => Ok(materials.into_iter().map(Arc::new).collect()),
+        None => Ok(vec![repository(context, args.instance.as_deref()).await?]),
+    }
+}
+
+/// Trust from the TUF repository that `initialize`, the environment or its name chose. Without a network and without a cache, a public instance's is what was built in.
+pub(crate) async fn repository(context: &Context, instance: Option<&str>) -> Result<Arc<TrustMaterial>, Failure> {
+    let mut options = TufOptions::from_environment(&Environment::from_process());
+    if let Some(instance) = instance {
+        options = options.with_instance(instance);
+    }
+    let material = match Tuf::new(context.http(), options).material(Timestamp::now()).await {
+        Ok(material) => material,
+        Err(error) => Arc::new(built_in(context, &error).ok_or_else(|| tuf_failure(&error))?),
     };
     for warning in material.warnings() {
         context.ui.warn(warning);
@@ -186,13 +135,12 @@ pub(crate) async fn trust(context: &Context, args: &TrustArgs) -> Result<Arc<Tru
     Ok(material)
 }
 
-/// A prepared trust root. Members that cannot be read are mentioned: what they signed will not verify.
-pub(crate) fn trust_root(context: &Context, material: &TrustMaterial) -> Result<TrustRoot, Failure> {
-    let root = TrustRoot::new(&material.trusted_root).map_err(Failure::undetermined)?;
-    for unusable in root.unreadable() {
-        context.ui.warn(format!("the trusted root has a member that cannot be read: {unusable}"));
-    }
-    Ok(root)
+/// Only where the network was forbidden: whoever keeps a machine from the mirror must not choose an old state for it.
+fn built_in(context: &Context, error: &TufError) -> Option<TrustMaterial> {
+    let TufError::Unreachable { mirror, why, .. } = error else { return None };
+    let material = TrustMaterial::built_in(mirror).filter(|_| why.kind == Kind::Disabled)?;
+    context.ui.warn(format!("trusting {}: it may have changed since; --trusted-root FILE is newer", material.source));
+    Some(material)
 }
 
 /// What went wrong with a TUF repository. Whatever it was, no judgement could be made, except where the call's own words are wrong.
@@ -208,8 +156,8 @@ pub(crate) fn tuf_failure(error: &TufError) -> Failure {
 }
 
 /// The services that sign.
-pub(crate) fn services(args: &SignerArgs, material: &TrustMaterial) -> Result<Services, Failure> {
-    let config = signing_config(args, material)?;
+pub(crate) fn services(args: &SignerArgs, materials: &[Arc<TrustMaterial>]) -> Result<Services, Failure> {
+    let config = signing_config(args, materials)?;
     let overrides = Overrides {
         fulcio: url("--fulcio-url", args.fulcio_url.as_deref())?,
         rekor: url("--rekor-url", args.rekor_url.as_deref())?,
@@ -220,10 +168,10 @@ pub(crate) fn services(args: &SignerArgs, material: &TrustMaterial) -> Result<Se
     Services::resolve(config.as_ref(), &overrides, Timestamp::now()).map_err(Failure::usage)
 }
 
-fn signing_config(args: &SignerArgs, material: &TrustMaterial) -> Result<Option<SigningConfig>, Failure> {
+fn signing_config(args: &SignerArgs, materials: &[Arc<TrustMaterial>]) -> Result<Option<SigningConfig>, Failure> {
     match &args.signing_config {
         Some(path) => TrustMaterial::signing_config_file(path).map(Some).map_err(Failure::usage),
-        None if args.use_signing_config => Ok(material.signing_config.clone()),
+        None if args.use_signing_config => Ok(materials.iter().find_map(|m| m.signing_config.clone())),
         None => Ok(None),
     }
 }
@@ -252,24 +200,5 @@ mod tests {
         let pairs = |list: &[&str]| annotations(&list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>());
         assert_eq!(pairs(&["a=b", "c=d=e"]).unwrap()["c"], "d=e");
         assert!(pairs(&["a"]).is_err() && pairs(&["=b"]).is_err());
-    }
-
-    #[test]
-    fn both_signer_and_issuer_must_be_named() {
-        let mut args = IdentityArgs::default();
-        let missing = |args: &IdentityArgs| certificate_identity(args, &GithubArgs::default()).unwrap_err();
-        assert!(missing(&args).message.contains("--certificate-identity or"));
-        args.certificate_identity = Some("a".into());
-        assert!(missing(&args).message.contains("--certificate-oidc-issuer or"));
-        args.certificate_oidc_issuer_regexp = Some("(".into());
-        assert_eq!(missing(&args).end, End::Usage);
-        args.certificate_oidc_issuer_regexp = Some("x".into());
-        assert!(certificate_identity(&args, &GithubArgs::default()).is_ok());
-    }
-
-    #[test]
-    fn keys_elsewhere_are_not_files() {
-        let failure = public_key("awskms://alias/x").unwrap_err();
-        assert!(failure.message.contains("awskms:// is not built"), "{failure}");
     }
 }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 
-use super::groups::{EvidenceArgs, GithubArgs, IdentityArgs, SignerArgs, TrustArgs};
+use super::{
+    groups::{SignerArgs, TrustArgs},
+    proof::{EvidenceArgs, GithubArgs, IdentityArgs, SingleFileArgs, StrictArgs},
+};
 
 /// `sign-blob`
 #[derive(Debug, Clone, Args)]
@@ -56,6 +59,21 @@ pub(crate) struct AttestBlobArgs {
     pub trust: TrustArgs,
 }
 
+/// A signature in a file of its own, as cosign wrote before there were bundles.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Signature without a bundle")]
+pub(crate) struct DetachedArgs {
+    /// The signature, base64 or not; of an attestation, its envelope. With --bundle it must be the same as in there
+    #[arg(long, value_name = "FILE|BASE64", value_hint = ValueHint::FilePath)]
+    pub signature: Option<String>,
+    /// The signer's certificate: PEM, DER, or base64 of PEM
+    #[arg(long, alias = "cert", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub certificate: Option<PathBuf>,
+    /// A timestamp over the signature: cosign's JSON around it, or the timestamp itself
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub rfc3161_timestamp: Option<PathBuf>,
+}
+
 /// `verify-blob`
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "\
@@ -69,9 +87,9 @@ pub(crate) struct VerifyBlobArgs {
     /// The file, or its digest as sha256:<hex>; "-" reads stdin
     #[arg(value_name = "FILE|DIGEST", value_hint = ValueHint::FilePath)]
     pub blob: String,
-    /// The bundle
+    /// The bundle, or several as JSON Lines; repeatable: one that holds is enough, or as many as --identity-threshold says
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub bundle: Option<PathBuf>,
+    pub bundle: Vec<PathBuf>,
     #[command(flatten)]
     pub identity: IdentityArgs,
     #[command(flatten)]
@@ -79,7 +97,13 @@ pub(crate) struct VerifyBlobArgs {
     #[command(flatten)]
     pub trust: TrustArgs,
     #[command(flatten)]
+    pub files: SingleFileArgs,
+    #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub strict: StrictArgs,
+    #[command(flatten)]
+    pub detached: DetachedArgs,
 }
 
 /// `verify-blob-attestation`
@@ -90,12 +114,12 @@ Example:
 
 Exit: 0 verified, 1 rejected, 2 usage, 3 could not tell.")]
 pub(crate) struct VerifyBlobAttestationArgs {
-    /// The file that the attestation is about; or use --digest
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// The file that the attestation is about, or its digest as sha256:<hex>; or use --digest
+    #[arg(value_name = "FILE|DIGEST", value_hint = ValueHint::FilePath)]
     pub blob: Option<String>,
-    /// The bundle
+    /// The bundle, or several as JSON Lines; repeatable: one that holds is enough, or as many as --identity-threshold says
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub bundle: Option<PathBuf>,
+    pub bundle: Vec<PathBuf>,
     /// The file's digest in hex, instead of the file
     #[arg(long, value_name = "HEX")]
     pub digest: Option<String>,
@@ -115,5 +139,11 @@ pub(crate) struct VerifyBlobAttestationArgs {
     #[command(flatten)]
     pub trust: TrustArgs,
     #[command(flatten)]
+    pub files: SingleFileArgs,
+    #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub strict: StrictArgs,
+    #[command(flatten)]
+    pub detached: DetachedArgs,
 }

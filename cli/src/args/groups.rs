@@ -89,90 +89,16 @@ pub(crate) struct RegistryArgs {
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Trust")]
 pub(crate) struct TrustArgs {
-    /// A trusted_root.json; the TUF repository is then never asked
+    /// A trusted_root.json, or several as JSON Lines; repeatable, then a signature is judged by the instance it belongs to. The TUF
+    /// repository is never asked
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub trusted_root: Option<PathBuf>,
+    pub trusted_root: Vec<PathBuf>,
     /// A client trust configuration: trusted root and signing configuration in one file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub trust_config: Option<PathBuf>,
     /// A Sigstore instance that is not the default one: a name given by initialize --name, public-good, staging or github, or a mirror
     #[arg(long, value_name = "NAME|URL", conflicts_with_all = ["trusted_root", "trust_config"])]
     pub instance: Option<String>,
-}
-
-/// Who must have signed.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Signer")]
-pub(crate) struct IdentityArgs {
-    /// The signer: an e-mail address or a URI, exactly as in the certificate
-    #[arg(long, alias = "cert-identity", value_name = "IDENTITY")]
-    pub certificate_identity: Option<String>,
-    /// A regular expression that must match somewhere in the signer (Go's RE2, not anchored)
-    #[arg(long, alias = "cert-identity-regexp", value_name = "REGEXP")]
-    pub certificate_identity_regexp: Option<String>,
-    /// The OIDC issuer that vouched for the signer
-    #[arg(long, alias = "cert-oidc-issuer", value_name = "URL")]
-    pub certificate_oidc_issuer: Option<String>,
-    /// A regular expression that must match somewhere in the issuer
-    #[arg(long, alias = "cert-oidc-issuer-regexp", value_name = "REGEXP")]
-    pub certificate_oidc_issuer_regexp: Option<String>,
-}
-
-/// What a GitHub workflow's certificate must say.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Signer: GitHub workflow")]
-pub(crate) struct GithubArgs {
-    /// The event that started the workflow
-    #[arg(long, value_name = "EVENT")]
-    pub certificate_github_workflow_trigger: Option<String>,
-    /// The commit
-    #[arg(long, value_name = "SHA")]
-    pub certificate_github_workflow_sha: Option<String>,
-    /// The workflow's name
-    #[arg(long, value_name = "NAME")]
-    pub certificate_github_workflow_name: Option<String>,
-    /// The repository
-    #[arg(long, value_name = "OWNER/NAME")]
-    pub certificate_github_workflow_repository: Option<String>,
-    /// The ref
-    #[arg(long, value_name = "REF")]
-    pub certificate_github_workflow_ref: Option<String>,
-}
-
-/// Which evidence to do without. Every one of these is shown in every output.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Evidence")]
-pub(crate) struct EvidenceArgs {
-    /// A public key file, instead of a signer: PEM or DER
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub key: Option<String>,
-    /// Do not require an entry in a transparency log
-    #[arg(long)]
-    pub insecure_ignore_tlog: bool,
-    /// Do not require the certificate authority's certificate log
-    #[arg(long)]
-    pub insecure_ignore_sct: bool,
-    /// Require an RFC 3161 timestamp
-    #[arg(long)]
-    pub use_signed_timestamps: bool,
-    /// Deprecated: verification with --trusted-root is offline anyway
-    #[arg(long, hide = true)]
-    pub offline: bool,
-    /// Deprecated: no effect
-    #[arg(long, hide = true)]
-    pub private_infrastructure: bool,
-    /// Deprecated: every format is always read
-    #[arg(long, hide = true, default_value = "true")]
-    pub new_bundle_format: bool,
-    /// Deprecated: every format is always read
-    #[arg(long, hide = true)]
-    pub experimental_oci11: bool,
-    /// Deprecated: no effect, entries travel with the signature
-    #[arg(long, hide = true, value_name = "URL")]
-    pub rekor_url: Option<String>,
-    /// No effect: candidates are always checked in parallel
-    #[arg(long, hide = true, value_name = "N")]
-    pub max_workers: Option<u32>,
 }
 
 /// Who signs, and with which services.

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use super::groups::{EvidenceArgs, GithubArgs, IdentityArgs, RegistryArgs, SignerArgs, TrustArgs};
+use super::{
+    groups::{RegistryArgs, SignerArgs, TrustArgs},
+    proof::{EvidenceArgs, GithubArgs, IdentityArgs, SingleFileArgs, StrictArgs},
+};
 
 /// `sign`
 #[derive(Debug, Clone, Args)]
@@ -129,7 +132,11 @@ pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub trust: TrustArgs,
     #[command(flatten)]
+    pub files: SingleFileArgs,
+    #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub strict: StrictArgs,
     #[command(flatten)]
     pub registry: RegistryArgs,
 }
@@ -164,7 +171,11 @@ pub(crate) struct VerifyAttestationArgs {
     #[command(flatten)]
     pub trust: TrustArgs,
     #[command(flatten)]
+    pub files: SingleFileArgs,
+    #[command(flatten)]
     pub evidence: EvidenceArgs,
+    #[command(flatten)]
+    pub strict: StrictArgs,
     #[command(flatten)]
     pub registry: RegistryArgs,
 }
@@ -229,7 +240,9 @@ pub(crate) struct ValidateImageArgs {
     pub policy: Option<String>,
     #[command(flatten)]
     pub identity: IdentityArgs,
-    /// A public key file, instead of a signer
+    #[command(flatten)]
+    pub github: GithubArgs,
+    /// A public key, instead of a signer: a file, or env://VARIABLE
     #[arg(long, short = 'k', value_name = "FILE", help_heading = "Signer")]
     pub public_key: Option<String>,
     /// Do not require an entry in a transparency log
@@ -238,6 +251,13 @@ pub(crate) struct ValidateImageArgs {
     /// Do not check the image's signature
     #[arg(long, help_heading = "Evidence")]
     pub skip_image_sig_check: bool,
+    /// Do not require the certificate authority's certificate log
+    #[arg(long, help_heading = "Evidence")]
+    pub insecure_ignore_sct: bool,
+    #[command(flatten)]
+    pub proof: StrictArgs,
+    #[command(flatten)]
+    pub files: SingleFileArgs,
     /// No effect: entries travel with the signature
     #[arg(long, short = 'r', hide = true, value_name = "URL")]
     pub rekor_url: Option<String>,

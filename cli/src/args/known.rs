@@ -51,22 +51,8 @@ const SIGN_BLOB: &[&str] =
     &["output", "output-signature", "output-certificate", "b64", "rfc3161-timestamp", "rfc3161-timestamp-bundle"];
 const ATTEST_BLOB: &[&str] =
     &["hash", "output-attestation", "output-signature", "output-certificate", "rfc3161-timestamp-bundle"];
-const VERIFYING: &[&str] = &[
-    "sk",
-    "slot",
-    "certificate",
-    "certificate-chain",
-    "ca-roots",
-    "ca-intermediates",
-    "sct",
-    "timestamp-certificate-chain",
-    "signature",
-    "payload",
-    "attachment",
-    "signature-digest-algorithm",
-    "local-image",
-    "policy",
-];
+const VERIFYING: &[&str] = &["sk", "slot", "sct", "signature-digest-algorithm", "policy"];
+const VERIFYING_IMAGES: &[&str] = &["certificate", "signature", "payload", "attachment", "local-image"];
 const REGISTRY: &[&str] = &["k8s-keychain", "registry-client-cert", "registry-client-key", "registry-server-name"];
 
 /// The flags of cosign's `command` that are not built.
@@ -76,8 +62,8 @@ fn not_built(command: &str) -> Vec<&'static str> {
         "attest" => &[SIGNING, ATTEST, REGISTRY, &["registry-referrers-mode"]],
         "sign-blob" => &[SIGNING, SIGN_BLOB],
         "attest-blob" => &[SIGNING, ATTEST_BLOB],
-        "verify" | "verify-attestation" => &[VERIFYING, REGISTRY],
-        "verify-blob" | "verify-blob-attestation" => &[VERIFYING, &["rfc3161-timestamp"]],
+        "verify" | "verify-attestation" => &[VERIFYING, VERIFYING_IMAGES, REGISTRY],
+        "verify-blob" | "verify-blob-attestation" => &[VERIFYING],
         "tree" => &[REGISTRY],
         _ => &[],
     };

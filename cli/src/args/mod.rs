@@ -11,6 +11,7 @@ pub(crate) mod groups;
 pub(crate) mod image;
 mod known;
 pub(crate) mod other;
+pub(crate) mod proof;
 pub(crate) mod tools;
 pub(crate) mod tuf;
 
@@ -198,6 +199,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, 
     let entry = table.iter().find(|entry| entry.name == name).ok_or_else(unreachable_command)?;
     let warnings = known::judge(&name, &inner)?;
     prefer_command_line(&mut inner);
+    prefer_typed_trust(&mut inner);
     Ok(Parsed { global: GlobalArgs::from_arg_matches(&inner)?, command: (entry.read)(&inner)?, warnings })
 }
 
@@ -269,6 +271,21 @@ fn prefer_command_line(matches: &mut ArgMatches) {
             _ => continue,
         };
         let _ = matches.try_remove_one::<String>(drop);
+    }
+}
+
+/// Trust that was typed replaces trust from the environment altogether: parts of two instances fit nobody's signature.
+fn prefer_typed_trust(matches: &mut ArgMatches) {
+    let all =
+        ["trusted_root", "trust_config", "ca_roots", "ca_intermediates", "certificate_chain", "timestamp_certificate_chain"];
+    let source = |matches: &ArgMatches, id| matches.try_contains_id(id).ok().and_then(|_| matches.value_source(id));
+    if all.iter().all(|id| source(matches, id) != Some(ValueSource::CommandLine)) {
+        return;
+    }
+    for id in all {
+        if source(matches, id) == Some(ValueSource::EnvVariable) {
+            let _ = matches.try_remove_many::<std::path::PathBuf>(id);
+        }
     }
 }
 

@@ -15,10 +15,7 @@ use vidimus::{
 };
 
 use crate::{
-    args::{
-        groups::TrustArgs,
-        tools::{BundleCreateArgs, BundleUpgradeArgs, SigningConfigCreateArgs, TrustedRootCreateArgs},
-    },
+    args::tools::{BundleCreateArgs, BundleUpgradeArgs, SigningConfigCreateArgs, TrustedRootCreateArgs},
     context::{Access, Context, read_input, write_atomically},
     exit::{End, Failure, file_error},
     resolve,
@@ -28,7 +25,7 @@ pub(super) fn trusted_root(context: &mut Context, args: TrustedRootCreateArgs) -
     let base = match args.with_default_services {
         false => None,
         true => {
-            let material = context.block_on(resolve::trust(context, &TrustArgs::default()))?;
+            let material = context.block_on(resolve::repository(context, None))?;
             let mut root = material.trusted_root.clone();
             drop_if(args.no_default_fulcio, &mut root.certificate_authorities);
             drop_if(args.no_default_ctfe, &mut root.ctlogs);
@@ -46,7 +43,7 @@ pub(super) fn signing_config(context: &mut Context, args: SigningConfigCreateArg
     let base = match args.with_default_services {
         false => None,
         true => {
-            let material = context.block_on(resolve::trust(context, &TrustArgs::default()))?;
+            let material = context.block_on(resolve::repository(context, None))?;
             let none = || Failure::undetermined("the TUF repository has no signing configuration");
             let mut config = material.signing_config.clone().ok_or_else(none)?;
             drop_if(args.no_default_fulcio, &mut config.ca_urls);
@@ -82,7 +79,7 @@ pub(super) fn bundle(context: &mut Context, args: BundleCreateArgs) -> Result<En
     let attestation = read("--attestation", &args.attestation)?;
     let certificate = read("--certificate", &args.certificate)?;
     let timestamp = read("--rfc3161-timestamp", &args.rfc3161_timestamp)?;
-    let key = args.key.as_deref().map(resolve::public_key).transpose()?;
+    let key = args.key.as_deref().map(resolve::policy::public_key).transpose()?;
     let inputs = Inputs {
         bundle: old.as_deref(),
         signature: signature.as_deref(),

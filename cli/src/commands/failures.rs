@@ -2,6 +2,7 @@
 
 use vidimus::{
     blob::BlobError,
+    engine::Rejection,
     net::{
         fulcio::FulcioError,
         http::{HttpError, Kind},
@@ -28,6 +29,10 @@ pub(super) fn verify(context: &Context, error: &VerifyError) -> Failure {
         VerifyError::NothingMatched { refused, .. } => {
             explain(context, refused);
             if error.is_without_certificate() { End::NoCertificate } else { End::NothingMatched }
+        }
+        VerifyError::TooFew { refused, .. } => {
+            explain(context, refused);
+            End::NothingMatched
         }
         _ => End::Undetermined,
     };
@@ -144,15 +149,19 @@ pub(super) fn predicate(error: &PredicateError) -> Failure {
 
 /// A file that was not accepted.
 pub(super) fn blob(error: &BlobError) -> Failure {
-    match error {
-        BlobError::Io { path, source } => crate::exit::file_error("reading", path, source),
-        BlobError::Rejected(rejection) => {
-            let failure = Failure::new(End::Rejected, format!("no matching signatures: {error}"));
-            match rejection.hint() {
-                Some(hint) => failure.hint(hint),
-                None => failure,
-            }
-        }
-        _ => Failure::new(End::Rejected, error),
+    let end = match error {
+        BlobError::Io { path, source } => return crate::exit::file_error("reading", path, source),
+        // Not enough was given to decide: neither proven nor disproven.
+        _ if error.rejection().is_some_and(Rejection::could_not_tell) => End::Undetermined,
+        _ => End::Rejected,
+    };
+    let words = error.rejection().is_some() || matches!(error, BlobError::TooFew { .. });
+    let failure = match words {
+        true => Failure::new(end, format!("no matching signatures: {error}")),
+        false => Failure::new(end, error),
+    };
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }

@@ -13,6 +13,7 @@ mod trust;
 mod tuf;
 mod validate;
 mod verify;
+mod verify_blob;
 
 use crate::{
     args::Command,
@@ -44,8 +45,8 @@ pub(crate) fn run(context: &mut Context, command: Command) -> Result<End, Failur
         Command::ValidateImage(args) => call(validate::image, context, args),
         Command::Verify(args) => call(verify::verify, context, args),
         Command::VerifyAttestation(args) => call(verify::verify_attestation, context, args),
-        Command::VerifyBlob(args) => call(verify::verify_blob, context, args),
-        Command::VerifyBlobAttestation(args) => call(verify::verify_blob_attestation, context, args),
+        Command::VerifyBlob(args) => call(verify_blob::verify_blob, context, args),
+        Command::VerifyBlobAttestation(args) => call(verify_blob::verify_blob_attestation, context, args),
         Command::Version(args) => call(about::version, context, args),
     }
 }

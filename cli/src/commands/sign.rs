@@ -8,7 +8,7 @@ use vidimus::{
     blob::{Blob, first_subject, given_statement, statement},
     core::{Digest, limits},
     engine::Artifact,
-    net::{oidc::IdentityToken, tuf::TrustMaterial},
+    net::oidc::IdentityToken,
     predicate::{Predicate, PredicateType},
     services::Services,
     sign_image::{self, Saying, SignedImage},
@@ -189,9 +189,9 @@ impl Job {
 
 /// Token, key and certificate, with services and trust from one configuration.
 async fn session(context: &Context, signer: &SignerArgs, trust: &TrustArgs) -> Result<Session, Failure> {
-    let material: std::sync::Arc<TrustMaterial> = resolve::trust(context, trust).await?;
-    let services = resolve::services(signer, &material)?;
-    let root = resolve::trust_root(context, &material)?;
+    let materials = resolve::trust(context, trust).await?;
+    let services = resolve::services(signer, &materials)?;
+    let root = resolve::roots::prepare(context, materials.iter().map(|m| &**m))?;
     let token = token::identify(context, signer, &services).await?;
     consent(signer, &services, &token)?;
     context.ui.detail(format!("signing as {} (issuer {})", token.email().unwrap_or(token.subject()), token.issuer()));
@@ -254,7 +254,7 @@ fn bundle_path(path: Option<std::path::PathBuf>) -> Result<std::path::PathBuf, F
 fn predicate(name: &str, path: &Path) -> Result<Predicate, Failure> {
     let kind: PredicateType = name.parse().map_err(|e| failures::predicate(&e))?;
     let bytes = read_input("--predicate", path, PREDICATE)?;
-    Predicate::new(kind, &bytes).map_err(|e| failures::predicate(&e))
+    Predicate::of_file(kind, &bytes, now()).map_err(|e| failures::predicate(&e))
 }
 
 pub(super) fn open(path: &Path) -> Result<Blob, Failure> {

@@ -10,17 +10,20 @@ use serde_json::{Map, Value};
 use vidimus::{
     Outcome,
     core::{limits, reference::Reference},
-    engine::Policy,
     report::{self, Report, Show, text::Color},
     validate::{self, EffectiveTime, Options, Subject},
 };
 
-use super::sign::now;
+use super::{sign::now, verify::tell_waivers};
 use crate::{
-    args::{groups::GithubArgs, image::ValidateImageArgs},
+    args::{image::ValidateImageArgs, proof::EvidenceArgs},
     context::{Access, Context, write_atomically},
     exit::{End, Failure},
-    resolve,
+    resolve::{
+        self,
+        policy::{self, Asked},
+        roots::{self, Needs},
+    },
 };
 
 /// Images of one call. A release has tens of components.
@@ -32,16 +35,17 @@ pub(super) fn image(context: &mut Context, args: ValidateImageArgs) -> Result<En
     let outputs = outputs(context, &args)?;
     let subjects = subjects(&args)?;
     reject_policy(args.policy.as_deref())?;
-    let policy = policy(&args)?;
+    let asked = asked(context, &args)?;
+    tell_waivers(context, &asked.0.policy);
     let effective = effective_time(&args.effective_time, args.allow_past_effective_time)?;
     let registry = resolve::registry(context, &args.registry)?;
     let discover = resolve::discover(&args.registry)?;
     let report = context.block_on(async {
-        let material = resolve::trust(context, &args.trust).await?;
-        let trust = resolve::trust_root(context, &material)?;
+        let trust = roots::instances(context, &args.trust, &args.files, asked.1).await?;
         let options = Options {
             trust: &trust,
-            policy: &policy,
+            policy: &asked.0.policy,
+            quorum: asked.0.quorum,
             by_key: args.public_key.is_some(),
             skip_image_signature: args.skip_image_sig_check,
             info: args.info,
@@ -83,12 +87,16 @@ fn reject_policy(policy: Option<&str>) -> Result<(), Failure> {
     }
 }
 
-fn policy(args: &ValidateImageArgs) -> Result<Policy, Failure> {
-    let policy = match &args.public_key {
-        Some(key) => Policy::key(resolve::public_key(key)?),
-        None => Policy::keyless(resolve::certificate_identity(&args.identity, &GithubArgs::default())?),
+/// What is asked for, and which trust that needs. `ec`'s flags for it have names of their own.
+fn asked(context: &Context, args: &ValidateImageArgs) -> Result<(Asked, Needs), Failure> {
+    let evidence = EvidenceArgs {
+        key: args.public_key.clone(),
+        insecure_ignore_tlog: args.ignore_rekor,
+        insecure_ignore_sct: args.insecure_ignore_sct,
+        ..EvidenceArgs::default()
     };
-    Ok(if args.ignore_rekor { policy.unsafe_without_log() } else { policy })
+    let asked = policy::asked(context, &args.identity, &args.github, &evidence, &args.proof)?;
+    Ok((asked, Needs::of(&evidence, &args.proof)))
 }
 
 /// One place the report goes to.

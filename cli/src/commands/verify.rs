@@ -1,42 +1,39 @@
-//! `verify`, `verify-attestation`, `verify-blob`, `verify-blob-attestation`.
+//! `verify` and `verify-attestation`.
 
-use std::{collections::BTreeMap, io::Write as _, path::Path};
+use std::{collections::BTreeMap, io::Write as _};
 
 use serde_json::json;
 use vidimus::{
-    blob::{self, Blob},
-    core::{Digest, limits},
-    engine::{Content, Policy, TrustRoot, Verified},
+    engine::{Content, Policy},
     predicate::PredicateType,
     report::cosign,
-    verify_image::{self, Proven, Request},
+    verify_image::{self, Proven, Request, VerifyError},
 };
 
-use super::{
-    failures,
-    sign::{now, open},
-};
+use super::{failures, sign::now};
 use crate::{
-    args::{
-        blob::{VerifyBlobArgs, VerifyBlobAttestationArgs},
-        groups::{EvidenceArgs, TrustArgs},
-        image::{VerifyArgs, VerifyAttestationArgs, VerifyOutput},
-    },
-    context::{Context, read_input},
+    args::image::{VerifyArgs, VerifyAttestationArgs, VerifyOutput},
+    context::Context,
     exit::{End, Failure},
-    resolve,
+    resolve::{
+        self,
+        policy::{Asked, asked},
+        roots::{self, Needs},
+        signers::warn_about_patterns,
+    },
 };
 
 pub(super) fn verify(context: &mut Context, args: VerifyArgs) -> Result<End, Failure> {
-    let policy = resolve::policy(&args.identity, &args.github, &args.evidence)?;
-    warn_about_waivers(context, &policy);
+    let Asked { policy, quorum } = asked(context, &args.identity, &args.github, &args.evidence, &args.strict)?;
+    tell(context, &policy);
     let annotations = resolve::annotations(&args.annotations)?;
     let references: Vec<_> = args.images.iter().map(|text| resolve::reference(text)).collect::<Result<_, _>>()?;
     let registry = resolve::registry(context, &args.registry)?;
     let discover = resolve::discover(&args.registry)?;
+    let needs = Needs::of(&args.evidence, &args.strict);
     let results = context.block_on(async {
-        let trust = trust_root(context, &args.trust, &args.evidence).await?;
-        let request = Request { trust: &trust, policy: &policy, annotations: annotations.clone(), discover, at: now() };
+        let trust = roots::instances(context, &args.trust, &args.files, needs).await?;
+        let request = Request { trust: &trust, policy: &policy, quorum, annotations: annotations.clone(), discover, at: now() };
         let progress = context.ui.progress("verifying");
         let work = references.iter().map(|reference| verify_image::signatures(&registry, reference, &request));
         let results = futures(work).await;
@@ -44,7 +41,7 @@ pub(super) fn verify(context: &mut Context, args: VerifyArgs) -> Result<End, Fai
         Ok(results)
     })?;
     conclude(context, &args.images, results, |context, image, proven| {
-        header(context, image, "signatures", &cosign::checks(&proven.accepted, !annotations.is_empty()));
+        header(context, image, "signatures", &cosign::checks(&proven.accepted, proven.tally.as_ref(), !annotations.is_empty()));
         let payloads: Vec<_> = proven.accepted.iter().map(|a| cosign::payload(&proven.image, a)).collect();
         match args.output {
             VerifyOutput::Json => {
@@ -60,14 +57,15 @@ pub(super) fn verify(context: &mut Context, args: VerifyArgs) -> Result<End, Fai
 
 pub(super) fn verify_attestation(context: &mut Context, args: VerifyAttestationArgs) -> Result<End, Failure> {
     let wanted: PredicateType = args.predicate_type.parse().map_err(|e| failures::predicate(&e))?;
-    let policy = resolve::policy(&args.identity, &args.github, &args.evidence)?;
-    warn_about_waivers(context, &policy);
+    let Asked { policy, quorum } = asked(context, &args.identity, &args.github, &args.evidence, &args.strict)?;
+    tell(context, &policy);
     let references: Vec<_> = args.images.iter().map(|text| resolve::reference(text)).collect::<Result<_, _>>()?;
     let registry = resolve::registry(context, &args.registry)?;
     let discover = resolve::discover(&args.registry)?;
+    let needs = Needs::of(&args.evidence, &args.strict);
     let results = context.block_on(async {
-        let trust = trust_root(context, &args.trust, &args.evidence).await?;
-        let request = Request { trust: &trust, policy: &policy, annotations: BTreeMap::new(), discover, at: now() };
+        let trust = roots::instances(context, &args.trust, &args.files, needs).await?;
+        let request = Request { trust: &trust, policy: &policy, quorum, annotations: BTreeMap::new(), discover, at: now() };
         let progress = context.ui.progress("verifying");
         let work = references.iter().map(|reference| verify_image::attestations(&registry, reference, Some(&wanted), &request));
         let results = futures(work).await;
@@ -75,7 +73,7 @@ pub(super) fn verify_attestation(context: &mut Context, args: VerifyAttestationA
         Ok(results)
     })?;
     conclude(context, &args.images, results, |context, image, proven| {
-        header(context, image, "attestations", &cosign::checks(&proven.accepted, false));
+        header(context, image, "attestations", &cosign::checks(&proven.accepted, proven.tally.as_ref(), false));
         for accepted in &proven.accepted {
             if let Content::Envelope { envelope, .. } = accepted.candidate.entity.content() {
                 context.ui.data_by(|out| {
@@ -90,43 +88,11 @@ pub(super) fn verify_attestation(context: &mut Context, args: VerifyAttestationA
     })
 }
 
-pub(super) fn verify_blob(context: &mut Context, args: VerifyBlobArgs) -> Result<End, Failure> {
-    let policy = resolve::policy(&args.identity, &args.github, &args.evidence)?;
-    warn_about_waivers(context, &policy);
-    let entity = entity(args.bundle.as_deref())?;
-    let blob = match args.blob.parse::<Digest>() {
-        Ok(digest) if !Path::new(&args.blob).exists() => Blob::Digests(vec![digest]),
-        _ => open(Path::new(&args.blob))?,
-    };
-    let trust = offline_trust_root(context, &args.trust, &args.evidence)?;
-    let result = blob::verify_blob(&entity, &blob.artifact(), &trust, &policy, now());
-    accept(context, &result.map_err(|e| failures::blob(&e))?)
-}
-
-pub(super) fn verify_blob_attestation(context: &mut Context, args: VerifyBlobAttestationArgs) -> Result<End, Failure> {
-    let wanted: PredicateType = args.predicate_type.parse().map_err(|e| failures::predicate(&e))?;
-    let policy = resolve::policy(&args.identity, &args.github, &args.evidence)?;
-    warn_about_waivers(context, &policy);
-    let entity = entity(args.bundle.as_deref())?;
-    let blob = match (&args.blob, &args.digest) {
-        (Some(path), None) => open(Path::new(path))?,
-        (None, Some(hex)) => {
-            let digest: Digest = format!("{}:{hex}", args.digest_alg).parse().map_err(Failure::usage)?;
-            Blob::Digests(vec![digest])
-        }
-        (None, None) => return Err(Failure::usage("no file").hint("name the file, or pass --digest HEX")),
-        (Some(_), Some(_)) => return Err(Failure::usage("the file and --digest exclude each other")),
-    };
-    let trust = offline_trust_root(context, &args.trust, &args.evidence)?;
-    let result = blob::verify_blob_attestation(&entity, &blob.artifact(), &wanted, &trust, &policy, now());
-    accept(context, &result.map_err(|e| failures::blob(&e))?)
-}
-
 /// Prints what was accepted, tells what was not, and gives the worst end.
 fn conclude(
     context: &mut Context,
     images: &[String],
-    results: Vec<Result<Proven, verify_image::VerifyError>>,
+    results: Vec<Result<Proven, VerifyError>>,
     print: impl Fn(&mut Context, &str, &Proven) -> Result<(), Failure>,
 ) -> Result<End, Failure> {
     let mut end = End::Accepted;
@@ -143,7 +109,8 @@ fn conclude(
                     .iter()
                     .map(|a| json!({"from": a.candidate.found.manifest.digest, "verified": a.verified}))
                     .collect();
-                report.push(json!({"image": image, "digest": proven.image.descriptor.digest, "outcome": "accepted", "accepted": accepted, "refused": refused(&proven.refused)}));
+                report.push(json!({"image": image, "digest": proven.image.descriptor.digest, "outcome": "accepted",
+                    "identities": proven.tally, "accepted": accepted, "refused": refused(&proven.refused)}));
             }
             Err(error) => {
                 let mut failure = failures::verify(context, &error);
@@ -151,10 +118,16 @@ fn conclude(
                     failure.message = format!("{image}: {}", failure.message);
                 }
                 let refused = match &error {
-                    verify_image::VerifyError::NothingMatched { refused: list, .. } => refused(list),
+                    VerifyError::NothingMatched { refused: list, .. } | VerifyError::TooFew { refused: list, .. } => {
+                        refused(list)
+                    }
                     _ => Vec::new(),
                 };
-                report.push(json!({"image": image, "outcome": failure.end.outcome(), "error": failure.message, "hint": failure.hint, "refused": refused}));
+                let mut one = json!({"image": image, "outcome": failure.end.outcome(), "error": failure.message, "hint": failure.hint, "refused": refused});
+                if let VerifyError::TooFew { tally, .. } = &error {
+                    one["identities"] = json!(tally);
+                }
+                report.push(one);
                 end = end.worse(failure.end);
                 failures.push(failure);
             }
@@ -204,55 +177,16 @@ fn describe(context: &Context, proven: &Proven) {
     }
 }
 
-/// cosign's warning, and the like for the others.
-fn warn_about_waivers(context: &Context, policy: &Policy) {
+/// What is not asked for: said beforehand, and in the report whatever comes of it.
+pub(super) fn tell_waivers(context: &mut Context, policy: &Policy) {
+    context.note("waivers", policy.waivers());
     for waiver in policy.waivers() {
-        if waiver.check == vidimus::engine::CheckId::LogEntries {
-            context.ui.warn(
-                "Skipping tlog verification is an insecure practice that lacks transparency and auditability verification for the signature.",
-            );
-        } else {
-            context.ui.warn(format!("not proven, as asked: {}", waiver.not_proven));
-        }
+        context.ui.warn(format!("not proven, as asked: {}", waiver.not_proven));
     }
 }
 
-async fn trust_root(context: &Context, trust: &TrustArgs, evidence: &EvidenceArgs) -> Result<TrustRoot, Failure> {
-    if resolve::needs_no_trust(evidence) && trust.trusted_root.is_none() && trust.trust_config.is_none() {
-        return Ok(TrustRoot::empty());
-    }
-    let material = resolve::trust(context, trust).await?;
-    resolve::trust_root(context, &material)
-}
-
-/// Like [`trust_root`], without starting a runtime where files or nothing at all are enough.
-fn offline_trust_root(context: &Context, trust: &TrustArgs, evidence: &EvidenceArgs) -> Result<TrustRoot, Failure> {
-    if let Some(material) = resolve::trust_from_files(trust)? {
-        return resolve::trust_root(context, &material);
-    }
-    if resolve::needs_no_trust(evidence) {
-        return Ok(TrustRoot::empty());
-    }
-    online_trust_root(context, trust, evidence)
-}
-
-/// Apart, so that who verifies from files does not pay for the stack frame of what waits for the network.
-#[inline(never)]
-fn online_trust_root(context: &Context, trust: &TrustArgs, evidence: &EvidenceArgs) -> Result<TrustRoot, Failure> {
-    context.block_on(trust_root(context, trust, evidence))
-}
-
-fn entity(path: Option<&Path>) -> Result<vidimus::engine::SignedEntity, Failure> {
-    let path = path.ok_or_else(|| Failure::usage("no bundle").hint("pass --bundle FILE"))?;
-    let json = read_input("--bundle", path, limits::ATTESTATION_BYTES)?;
-    blob::entity(&json).map_err(|e| Failure::new(End::Rejected, format!("--bundle {}: {e}", path.display())))
-}
-
-fn accept(context: &mut Context, verified: &Verified) -> Result<End, Failure> {
-    context.note("verified", verified);
-    context.ui.say("Verified OK");
-    for check in verified.checks() {
-        context.ui.detail(format!("  {}: {}", check.id, check.proved));
-    }
-    Ok(End::Accepted)
+/// What is and what is not asked for, where a person reads it.
+pub(super) fn tell(context: &mut Context, policy: &Policy) {
+    tell_waivers(context, policy);
+    warn_about_patterns(context, policy.identities());
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod about;
+mod attached;
 mod blob;
 mod chain;
 mod conformance;
@@ -10,8 +11,11 @@ mod demo;
 mod failures;
 mod flags;
 mod layers;
+mod published;
 mod readme;
 mod registries;
 mod sandbox;
+mod table;
 mod tools;
+mod trust;
 mod tuf;

@@ -11,4 +11,5 @@ mod images;
 mod peer;
 mod rekor;
 mod sandbox;
+mod trust;
 mod tuf;

@@ -78,18 +78,31 @@ impl Sandbox {
 
     /// Runs our own binary with the environment that `stack env` prints.
     pub(crate) fn vidimus(&self, args: &[&str]) -> Ran {
+        self.vidimus_with(&[], args)
+    }
+
+    /// The same, with more variables.
+    pub(crate) fn vidimus_with(&self, variables: &[(&str, String)], args: &[&str]) -> Ran {
         let mut command = self.command(Path::new(env!("CARGO_BIN_EXE_vidimus")));
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         command.env("VIDIMUS_STACK_DIR", self.path("stack"));
         if !self.token.is_empty() {
             command.env("SIGSTORE_ID_TOKEN", &self.token);
         }
+        command.envs(variables.iter().map(|(k, v)| (k, v)));
         run(command, args)
     }
 
     /// Runs a peer with nothing but a home of its own: two versions of cosign cannot share one.
     pub(crate) fn peer(&self, program: &Path, args: &[&str]) -> Ran {
-        run(self.command(program), args)
+        self.peer_with(program, &[], args)
+    }
+
+    /// The same, with variables.
+    pub(crate) fn peer_with(&self, program: &Path, variables: &[(&str, String)], args: &[&str]) -> Ran {
+        let mut command = self.command(program);
+        command.envs(variables.iter().map(|(k, v)| (k, v)));
+        run(command, args)
     }
 
     fn command(&self, program: &Path) -> Command {

@@ -124,6 +124,13 @@ impl Extension {
         Self::ALL.iter().copied().find(|e| e.config_name() == name)
     }
 
+    /// The extension that a person means: by its [`Extension::name`] in any case, its [`Extension::config_name`] or its object
+    /// identifier.
+    pub fn from_any_name(name: &str) -> Option<Self> {
+        let named = |e: &Self| e.name().eq_ignore_ascii_case(name) || e.config_name() == name || e.oid().to_string() == name;
+        Self::ALL.iter().copied().find(named)
+    }
+
     /// Whether the value is the text's bare bytes instead of DER.
     pub fn is_bare(self) -> bool {
         self <= Self::GithubWorkflowRef

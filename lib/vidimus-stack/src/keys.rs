@@ -68,7 +68,7 @@ impl From<Unspecified> for KeyError {
 /// The PKCS#8 DER of the key `name` (file `keys/<name>.pem`), made now if it is not there.
 pub fn load_or_create(storage: &dyn Storage, name: &str, kind: KeyKind) -> Result<Vec<u8>, KeyError> {
     let path = format!("keys/{name}.pem");
-    let Some(pem) = storage.read(&path)? else {
+    let Some(pem) = storage.read_secret(&path)? else {
         let pkcs8 = generate(kind)?;
         storage.replace(&path, encoding::pem("PRIVATE KEY", &pkcs8).as_bytes())?;
         return Ok(pkcs8);
@@ -158,5 +158,25 @@ mod tests {
         }
         storage.replace("keys/bad.pem", b"garbage").unwrap();
         assert!(matches!(load_or_create(&storage, "bad", KeyKind::Ed25519), Err(KeyError::Pem { .. })));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_can_read_is_refused() {
+        use std::{fs, os::unix::fs::PermissionsExt};
+
+        use crate::storage::Directory;
+
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Directory::open(dir.path()).unwrap();
+        load_or_create(&storage, "k", KeyKind::Ed25519).unwrap();
+        let path = dir.path().join("keys/k.pem");
+        for mode in [0o640, 0o604, 0o660] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = load_or_create(&storage, "k", KeyKind::Ed25519).unwrap_err().to_string();
+            assert!(error.contains(&format!("chmod 600 {}", path.display())), "{error}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        load_or_create(&storage, "k", KeyKind::Ed25519).unwrap();
     }
 }

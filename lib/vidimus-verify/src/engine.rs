@@ -84,6 +84,7 @@ pub fn verify(
         checks: journal.checks,
         notes: journal.notes,
         waivers: policy.waivers.clone(),
+        trust_root: None,
     })
 }
 

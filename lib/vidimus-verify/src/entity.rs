@@ -144,11 +144,16 @@ impl SignedEntity {
         Ok(Self::new(Format::Detached, envelope(json)?))
     }
 
-    /// The file that `cosign sign-blob --bundle` wrote before there were bundles.
+    /// The file that `cosign sign-blob --bundle` and `attest-blob --bundle` wrote before there were bundles.
     pub fn from_cosign_blob_bundle(json: &[u8]) -> Result<Self, ParseError> {
         limits::check_len("cosign blob bundle", json.len(), limits::BUNDLE_BYTES)?;
         let old: OldBlobBundle = serde_json::from_slice(json).map_err(|e| ParseError::new("cosign blob bundle", e))?;
-        let mut entity = Self::detached(old.base64_signature.0);
+        // `attest-blob --bundle` wrote the whole envelope where `sign-blob --bundle` wrote the signature. No signature is JSON: those
+        // of ECDSA start with 0x30, and an RSA or Ed25519 one that parses as an envelope cannot be made.
+        let mut entity = match Envelope::from_json(&old.base64_signature.0) {
+            Ok(_) => Self::detached_envelope(&old.base64_signature.0)?,
+            Err(_) => Self::detached(old.base64_signature.0),
+        };
         if let Some(cert) = old.cert.filter(|c| !c.is_empty()) {
             // The PEM is base64 once more; very old versions wrote it bare.
             let pem = if cert.starts_with("-----BEGIN") { cert.into_bytes() } else { encoding::decode(&cert)? };

@@ -61,6 +61,17 @@ impl CertificateIdentity {
         open(&self.san) && open(&self.issuer)
     }
 
+    /// Whether a signer has this identity. Says nothing about whether the signer's certificate may be believed: only that of a
+    /// [`crate::Verified`] may.
+    pub fn matches(&self, signer: &CertificateSigner) -> bool {
+        self.mismatch(signer).is_none()
+    }
+
+    /// The patterns for name, issuer and claims.
+    pub fn patterns(&self) -> impl Iterator<Item = &Pattern> {
+        self.san.iter().chain(&self.issuer).chain(self.claims.iter().map(|(_, value)| value))
+    }
+
     /// What is different about a signer; nothing if this is the one.
     fn mismatch(&self, signer: &CertificateSigner) -> Option<Mismatch> {
         let all = |patterns: &[Pattern], text: &str| patterns.iter().all(|p| p.matches(text));
@@ -134,7 +145,7 @@ pub(crate) fn check(
         let value = signer.claim(*claim).unwrap_or_default();
         journal.proved(CheckId::IdentityClaim, format!("{claim} is {value}")).by(&by);
     }
-    for pattern in identity.san.iter().chain(&identity.issuer).filter(|p| p.is_unanchored()) {
+    for pattern in identity.patterns().filter(|p| p.is_unanchored()) {
         journal.note(CheckId::IdentitySan, format!("the pattern {pattern} matches anywhere in a text; anchor it with ^ and $"));
     }
     Ok(Some(matched))

@@ -69,12 +69,20 @@ impl Policy {
     /// The policy for instances without a public log and without Certificate Transparency, such as GitHub's for private
     /// repositories: a timestamp authority says when, and nobody else can see that the signature was made.
     pub fn timestamp_authority_only(identity: CertificateIdentity) -> Self {
-        let mut policy = Self::keyless(identity).require_signed_timestamps(1);
-        policy.log_entries = 0;
-        policy.scts = 0;
-        policy.waive(CheckId::LogEntries, "that the signature is public");
-        policy.waive(CheckId::CertSct, "that the certificate is public");
-        policy
+        Self::keyless(identity).unsafe_timestamp_authority_only()
+    }
+
+    /// Makes this the policy for instances that have a timestamp authority and nothing public.
+    #[must_use]
+    pub fn unsafe_timestamp_authority_only(mut self) -> Self {
+        self.signed_timestamps = self.signed_timestamps.max(1);
+        self.log_entries = 0;
+        self.scts = 0;
+        self.waive(CheckId::LogEntries, "that the signature is public: no transparency log has to have an entry of it");
+        if !matches!(self.signer, RequiredSigner::Key { .. }) {
+            self.waive(CheckId::CertSct, "that the certificate is public: no Certificate Transparency log has to have it");
+        }
+        self
     }
 
     fn new(signer: RequiredSigner, scts: usize, times: usize) -> Self {
@@ -170,6 +178,14 @@ impl Policy {
     /// Who must have signed.
     pub fn signer(&self) -> &RequiredSigner {
         &self.signer
+    }
+
+    /// The identities that are asked for; none where it is a key, or anyone.
+    pub fn identities(&self) -> &[CertificateIdentity] {
+        match &self.signer {
+            RequiredSigner::Identities(identities) => identities,
+            RequiredSigner::Key { .. } | RequiredSigner::UnsafeAnyone => &[],
+        }
     }
 
     /// What is not asked for.

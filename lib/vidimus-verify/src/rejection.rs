@@ -291,6 +291,21 @@ impl Rejection {
         }
     }
 
+    /// What an empty list of trust roots says about everything.
+    pub(crate) fn nobody_trusted() -> Self {
+        Self::malformed(CheckId::CertChain, "there is no trusted root, so that nobody is trusted")
+    }
+
+    /// Whether the trust root knows none of the services that made the signature: it is of another Sigstore instance, and what is
+    /// wrong with it beyond that is not known.
+    pub fn is_of_another_instance(&self) -> bool {
+        match self {
+            Self::CertificateAuthorityUnknown { .. } => true,
+            Self::NotEnoughLogEntries { verified: 0, problems, .. } => problems.iter().any(|p| p.contains(UNKNOWN_LOG)),
+            _ => false,
+        }
+    }
+
     /// Whether nothing was proven wrong: the caller did not give what it takes to decide. Neither accepted nor rejected.
     pub fn could_not_tell(&self) -> bool {
         matches!(self, Self::ArtifactDigestUnknown { .. })
@@ -317,7 +332,8 @@ impl Rejection {
             Self::NotEnoughScts { .. } => 70,
             Self::SignatureInvalid { .. } => 75,
             Self::IssuerContradiction { .. } => 80,
-            Self::IdentityMismatch { .. } => 90,
+            // Name, issuer, claim: what differs later is nearer to what was asked for.
+            Self::IdentityMismatch { mismatches, .. } => 90 + mismatches.iter().map(Mismatch::nearness).max().unwrap_or(0),
         }
     }
 
@@ -345,6 +361,17 @@ impl Rejection {
             Self::NotEnoughLogEntries { problems, .. } if problems.iter().any(|p| p.contains(UNKNOWN_LOG)) => {
                 "the trusted root does not have this log: use the trusted root of the instance that signed".to_owned()
             }
+            Self::NotEnoughLogEntries { problems, .. } if problems.is_empty() => {
+                "sign it again with a log; --evidence timestamp-authority is for instances without one, --insecure-ignore-tlog does without"
+                    .to_owned()
+            }
+            Self::NotEnoughScts { .. } => {
+                "the trusted root needs the instance's Certificate Transparency log; --insecure-ignore-sct is for instances without one"
+                    .to_owned()
+            }
+            Self::SignatureInvalid { .. } | Self::LogEntryMismatch { .. } => {
+                "another key signed it, or it was changed since: get the signature again, and compare the key".to_owned()
+            }
             Self::NotEnoughTimes { .. } => {
                 "the signature needs a signed timestamp, or an entry in a log that promises a time".to_owned()
             }
@@ -364,11 +391,20 @@ fn identity_hint(found: &str, issuer: Option<&str>, mismatches: &[Mismatch]) -> 
     Some(match mismatch.part {
         IdentityPart::San => format!("pass --certificate-identity {found} if that is right"),
         IdentityPart::Issuer => format!("pass --certificate-oidc-issuer {} if that is right", issuer?),
-        IdentityPart::Claim(claim) => format!("the certificate's {claim} is {:?}", mismatch.found),
+        IdentityPart::Claim(claim) if mismatch.found.is_empty() => format!("the certificate says nothing about {claim}"),
+        IdentityPart::Claim(claim) => format!("the certificate's {claim} is {}", mismatch.found),
     })
 }
 
 impl Mismatch {
+    fn nearness(&self) -> u8 {
+        match self.part {
+            IdentityPart::San => 0,
+            IdentityPart::Issuer => 1,
+            IdentityPart::Claim(_) => 2,
+        }
+    }
+
     fn check_id(&self) -> CheckId {
         match self.part {
             IdentityPart::San => CheckId::IdentitySan,
@@ -423,7 +459,10 @@ impl Rejection {
             Self::IdentityMismatch { found, issuer, wanted, mismatches } => {
                 write!(f, "signed by {found} (issuer {})", issuer.as_deref().unwrap_or("none"))?;
                 for mismatch in mismatches.iter().filter(|m| matches!(m.part, IdentityPart::Claim(_))) {
-                    write!(f, ", {} {:?}", mismatch.name(), mismatch.found)?;
+                    match mismatch.found.is_empty() {
+                        true => write!(f, ", no {}", mismatch.name())?,
+                        false => write!(f, ", {} {}", mismatch.name(), mismatch.found)?,
+                    }
                 }
                 write!(f, "; you asked for {}", list(wanted))
             }

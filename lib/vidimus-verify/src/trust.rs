@@ -17,6 +17,7 @@ use vidimus_core::{
 };
 
 use crate::{
+    SignedEntity,
     key::{KeyAlgorithm, PublicKey, Scheme},
     x509::{Certificate, hex},
 };
@@ -98,6 +99,17 @@ impl TrustRoot {
         self.unreadable.iter().cloned().chain(authorities.flat_map(Authority::unusable)).collect()
     }
 
+    /// Whether one of its members had a part in a signature, as far as the signature itself says: nothing is verified. Tells which
+    /// instance something is of.
+    pub fn knows(&self, entity: &SignedEntity) -> bool {
+        let logged = entity.log_entries().iter().any(|entry| self.logs.iter().any(|log| log.is(&entry.log_id.key_id.0)));
+        let certificate = entity.certificate().and_then(|der| Certificate::parse(der).ok());
+        logged
+            || certificate.is_some_and(|leaf| {
+                self.authorities.iter().any(|a| a.issuers_named(leaf.issuer()).any(|(_, issuer)| issuer.may_have_issued(&leaf)))
+            })
+    }
+
     fn keep<T>(&mut self, what: &str, name: &str, member: Result<T, ParseError>) -> Option<T> {
         member.map_err(|e| self.unreadable.push(Unusable { what: format!("{what} {name}"), why: e.to_string() })).ok()
     }
@@ -165,6 +177,10 @@ impl Log {
 
     pub(crate) fn id_hex(&self) -> String {
         hex(&self.id)
+    }
+
+    pub(crate) fn is_at(&self, base_url: &str) -> bool {
+        !self.base_url.is_empty() && self.base_url.trim_end_matches('/') == base_url.trim_end_matches('/')
     }
 
     pub(crate) fn url_without_scheme(&self) -> &str {
@@ -331,6 +347,12 @@ impl Authority {
 }
 
 impl Issuer {
+    /// Names and key ids fit; the signature is not checked.
+    fn may_have_issued(&self, leaf: &Certificate) -> bool {
+        let ids = leaf.authority_key_id().zip(self.certificate.subject_key_id());
+        self.certificate.subject() == leaf.issuer() && ids.is_none_or(|(wanted, found)| wanted == found)
+    }
+
     /// Checks the path from a certificate of an authority's chain to its root, the last certificate.
     fn new(chain: &[Certificate], index: usize, purpose: Purpose) -> Result<Self, ParseError> {
         let path = path_to_root(chain, index, purpose)?;

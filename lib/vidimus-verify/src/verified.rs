@@ -25,6 +25,8 @@ pub struct Verified {
     pub(crate) checks: Vec<Check>,
     pub(crate) notes: Vec<Note>,
     pub(crate) waivers: Vec<Waiver>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) trust_root: Option<String>,
 }
 
 impl Verified {
@@ -89,6 +91,11 @@ impl Verified {
     /// What the policy did not ask for although the safe default does.
     pub fn waivers(&self) -> &[Waiver] {
         &self.waivers
+    }
+
+    /// The name of the trust root that it belongs to, where there were several to choose from.
+    pub fn trust_root(&self) -> Option<&str> {
+        self.trust_root.as_deref()
     }
 }
 

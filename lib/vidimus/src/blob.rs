@@ -14,11 +14,15 @@ use vidimus_core::{
     bundle::Bundle,
     digest::Hasher,
     intoto::{Statement, Subject, statement_v1},
-    limits,
+    jsonl, limits,
 };
-use vidimus_verify::{Artifact, Content, Policy, Rejection, SignedEntity, TrustRoot, Verified, verify};
+use vidimus_verify::{Artifact, Content, Instances, Policy, Quorum, Rejection, SignedEntity, Tally, Verified};
 
-use crate::predicate::{Predicate, PredicateType};
+use crate::{
+    origin,
+    predicate::{Predicate, PredicateType},
+    verify_image::tally,
+};
 
 /// Files up to this size are held in memory, which pure Ed25519 signatures need; larger ones are hashed as they are read. With
 /// everything else a process then stays below 64 MiB, whatever the file.
@@ -43,8 +47,13 @@ pub enum BlobError {
     #[error("{0}")]
     Bundle(#[from] ParseError),
     /// The signature does not prove what was asked.
-    #[error("{0}")]
-    Rejected(Box<Rejection>),
+    #[error("{rejection}")]
+    Rejected {
+        /// Why.
+        rejection: Box<Rejection>,
+        /// What to do about it.
+        hint: Option<String>,
+    },
     /// The statement is of another type.
     #[error("the statement is of the predicate type {found}, not {wanted}")]
     PredicateType {
@@ -56,6 +65,23 @@ pub enum BlobError {
     /// The bundle holds a signature over the file where a statement about it was asked for.
     #[error("the bundle holds a signature, not a statement; use verify-blob")]
     NotAStatement,
+    /// There is nothing to verify.
+    #[error("no signature was given")]
+    NoSignature,
+    /// Of several signatures, none proves it.
+    #[error("{best} (and {others} more that proved nothing)")]
+    None {
+        /// The best explanation.
+        best: Box<BlobError>,
+        /// How many others there are.
+        others: usize,
+    },
+    /// Some of those who must have signed did, but not enough of them.
+    #[error("{tally}")]
+    TooFew {
+        /// Who signed, and who did not.
+        tally: Tally,
+    },
     /// The file could not be read.
     #[error("{}: {source}", path.display())]
     Io {
@@ -119,44 +145,143 @@ impl Blob {
     }
 }
 
-/// The entity in a bundle file: any version of the bundle, or what `cosign sign-blob --bundle` wrote before there were bundles.
+/// What is to be proven about a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// Whom to trust.
+    pub trust: &'a Instances,
+    /// What must be proven about a signature.
+    pub policy: &'a Policy,
+    /// How many of the policy's identities must have signed.
+    pub quorum: Quorum,
+    /// The time to judge at.
+    pub at: Timestamp,
+}
+
+/// A file that was accepted.
+#[derive(Debug)]
+pub struct Proven {
+    /// What is proven, by each signature that holds; never empty.
+    pub accepted: Vec<Verified>,
+    /// Which of the policy's identities signed; none where it asks for a key.
+    pub tally: Option<Tally>,
+    /// Why the other signatures prove nothing.
+    pub refused: Vec<BlobError>,
+}
+
+/// The entities in a file: bundles of any version, one or a row of them (JSON Lines, as GitHub's CLI downloads them), or what
+/// `cosign sign-blob --bundle` wrote before there were bundles. One of several that cannot be read takes nothing from the others.
+pub fn entities(file: &[u8]) -> Result<Vec<Result<SignedEntity, ParseError>>, ParseError> {
+    Ok(jsonl::documents("bundle", file)?.into_iter().map(entity).collect())
+}
+
+/// The entity in one document.
 pub fn entity(json: &[u8]) -> Result<SignedEntity, ParseError> {
     match Bundle::from_json(json) {
         Ok(bundle) => SignedEntity::from_bundle(bundle),
         // The old form has a name of its own for the signature, so this cannot turn a broken bundle into something else.
-        Err(error) => SignedEntity::from_cosign_blob_bundle(json).map_err(|_| error),
+        Err(_) if is_old(json) => SignedEntity::from_cosign_blob_bundle(json),
+        Err(error) => Err(error),
     }
 }
 
-/// Verifies a signature over a file, or a statement about it.
-pub fn verify_blob(
-    entity: &SignedEntity,
-    artifact: &Artifact<'_>,
-    trust: &TrustRoot,
-    policy: &Policy,
-    at: Timestamp,
-) -> Result<Verified, BlobError> {
-    verify(entity, artifact, trust, policy, at).map_err(|rejection| BlobError::Rejected(Box::new(rejection)))
+/// Whether a document has the field that only the old form has.
+fn is_old(json: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(json).is_ok_and(|value| value.get("base64Signature").is_some())
 }
 
-/// Verifies a statement about a file, which must be of a type.
+/// Verifies signatures over a file, or statements about it.
+pub fn verify_blob(
+    candidates: Vec<Result<SignedEntity, ParseError>>,
+    artifact: &Artifact<'_>,
+    request: &Request<'_>,
+) -> Result<Proven, BlobError> {
+    judge(candidates, request, |entity| request.verify(entity, artifact))
+}
+
+/// Verifies statements about a file, which must be of a type.
 pub fn verify_blob_attestation(
-    entity: &SignedEntity,
+    candidates: Vec<Result<SignedEntity, ParseError>>,
     artifact: &Artifact<'_>,
     wanted: &PredicateType,
-    trust: &TrustRoot,
-    policy: &Policy,
-    at: Timestamp,
-) -> Result<Verified, BlobError> {
-    if !matches!(entity.content(), Content::Envelope { .. }) {
-        return Err(BlobError::NotAStatement);
+    request: &Request<'_>,
+) -> Result<Proven, BlobError> {
+    judge(candidates, request, |entity| {
+        if !matches!(entity.content(), Content::Envelope { .. }) {
+            return Err(BlobError::NotAStatement);
+        }
+        let verified = request.verify(entity, artifact)?;
+        let found = verified.statement().map(|s| s.predicate_type.as_str()).unwrap_or_default();
+        if found != wanted.as_str() {
+            return Err(BlobError::PredicateType { wanted: wanted.clone(), found: found.to_owned() });
+        }
+        Ok(verified)
+    })
+}
+
+impl Request<'_> {
+    fn verify(&self, entity: &SignedEntity, artifact: &Artifact<'_>) -> Result<Verified, BlobError> {
+        self.trust.verify(entity, artifact, self.policy, self.at).map_err(|rejection| {
+            let hint = origin::hint(&rejection, entity);
+            BlobError::Rejected { rejection: Box::new(rejection), hint }
+        })
     }
-    let verified = verify_blob(entity, artifact, trust, policy, at)?;
-    let found = verified.statement().map(|s| s.predicate_type.as_str()).unwrap_or_default();
-    if found != wanted.as_str() {
-        return Err(BlobError::PredicateType { wanted: wanted.clone(), found: found.to_owned() });
+}
+
+/// One signature that holds is enough, unless more signers are asked for. If none does, the best explanation is given.
+fn judge(
+    candidates: Vec<Result<SignedEntity, ParseError>>,
+    request: &Request<'_>,
+    verify: impl Fn(&SignedEntity) -> Result<Verified, BlobError>,
+) -> Result<Proven, BlobError> {
+    let (mut accepted, mut refused) = (Vec::new(), Vec::new());
+    for candidate in candidates {
+        match candidate.map_err(BlobError::Bundle).and_then(|entity| verify(&entity)) {
+            Ok(verified) => accepted.push(verified),
+            Err(error) => refused.push(error),
+        }
     }
-    Ok(verified)
+    refused.sort_by_key(|error| std::cmp::Reverse(error.rank()));
+    if accepted.is_empty() {
+        let others = refused.len().saturating_sub(1);
+        let best = refused.into_iter().next().unwrap_or(BlobError::NoSignature);
+        return Err(if others == 0 { best } else { BlobError::None { best: Box::new(best), others } });
+    }
+    match tally(request.policy, request.quorum, accepted.iter()) {
+        Some(tally) if !tally.is_reached() => Err(BlobError::TooFew { tally }),
+        tally => Ok(Proven { accepted, tally, refused }),
+    }
+}
+
+impl BlobError {
+    /// How much this explains, see [`Rejection::rank`].
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Rejected { rejection, .. } => rejection.rank(),
+            Self::PredicateType { .. } => u8::MAX,
+            Self::None { best, .. } => best.rank(),
+            _ => 0,
+        }
+    }
+
+    /// The rejection that explains it best, if it is one.
+    pub fn rejection(&self) -> Option<&Rejection> {
+        match self {
+            Self::Rejected { rejection, .. } => Some(rejection),
+            Self::None { best, .. } => best.rejection(),
+            _ => None,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Rejected { hint, .. } => hint.clone(),
+            Self::None { best, .. } => best.hint(),
+            Self::PredicateType { found, .. } => Some(format!("pass --type {found} if that is right")),
+            _ => None,
+        }
+    }
 }
 
 /// The statement with a predicate about one thing.

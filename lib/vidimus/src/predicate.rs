@@ -1,10 +1,13 @@
 //! Predicate types by the short names that `--type` takes, and predicates as they are given.
 //!
 //! The bytes of a predicate are kept exactly as the user wrote them: they become part of the signed statement unread, except
-//! that they must be one JSON value and, for SLSA provenance, must have the shape that the type promises.
+//! that they must be one JSON value and, for SLSA provenance, must have the shape that the type promises. The type `custom` alone has
+//! a shape that is made here.
 
 use std::{fmt, str::FromStr};
 
+use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::value::RawValue;
 use vidimus_core::intoto;
 
@@ -50,7 +53,28 @@ pub struct Predicate {
     pub json: Box<RawValue>,
 }
 
+/// The predicate of the type `custom`, as cosign makes it around whatever it is given.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Custom<'a> {
+    data: &'a str,
+    timestamp: String,
+}
+
 impl Predicate {
+    /// The predicate for a file that somebody attests. The type `custom` is cosign's: its predicate holds the file's text, of any form,
+    /// and when that was. Of every other type, the file is the predicate.
+    pub fn of_file(predicate_type: PredicateType, bytes: &[u8], at: Timestamp) -> Result<Self, PredicateError> {
+        if predicate_type != PredicateType::default() {
+            return Self::new(predicate_type, bytes);
+        }
+        let not_text = |e: &dyn fmt::Display| PredicateError::NotJson { why: e.to_string() };
+        let data = std::str::from_utf8(bytes).map_err(|e| not_text(&e))?;
+        let custom = Custom { data, timestamp: format!("{at:.0}") };
+        let json = serde_json::value::to_raw_value(&custom).map_err(|e| not_text(&e))?;
+        Ok(Self { predicate_type, json })
+    }
+
     /// Reads a predicate and checks the shape where the type has a schema.
     pub fn new(predicate_type: PredicateType, bytes: &[u8]) -> Result<Self, PredicateError> {
         let text = std::str::from_utf8(bytes).map_err(|e| PredicateError::NotJson { why: e.to_string() })?;
@@ -120,6 +144,16 @@ mod tests {
         let text = "{\"n\": 12345678901234567890,  \"a\":[ ],\"z\":1.0}";
         let predicate = Predicate::new(PredicateType::default(), format!("{text}\n").as_bytes()).unwrap();
         assert_eq!(predicate.json.get(), text);
+    }
+
+    #[test]
+    fn the_custom_type_holds_any_text() {
+        let at: Timestamp = "2026-11-21T20:24:34.5Z".parse().unwrap();
+        let of = |kind: &str, bytes: &[u8]| Predicate::of_file(kind.parse().unwrap(), bytes, at);
+        let predicate = of("custom", b"a \"b\"\n").unwrap();
+        assert_eq!(predicate.json.get(), r#"{"Data":"a \"b\"\n","Timestamp":"2026-11-21T20:24:34Z"}"#);
+        assert!(of("custom", b"\xff").is_err());
+        assert_eq!(of("https://example.com/t", b"{ }").unwrap().json.get(), "{ }");
     }
 
     #[test]

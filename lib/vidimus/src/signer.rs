@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use vidimus_core::{
     Algorithm, ParseError,
     bundle::{
-        Bundle, Certificate, HashOutput, MessageSignature, OwnedContent, Rfc3161Timestamp, TimestampVerificationData, TlogEntry,
-        VerificationMaterial,
+        Bundle, Certificate, HashOutput, LogId, MessageSignature, OwnedContent, Rfc3161Timestamp, TimestampVerificationData,
+        TlogEntry, VerificationMaterial,
     },
     dsse::{Envelope, IN_TOTO_PAYLOAD, pae},
     encoding::Base64,
@@ -22,7 +22,7 @@ use vidimus_net::{
     rekor::{RekorError, RekorV1, RekorV2, Signed as Logged, Signer as LogSigner},
     tsa::{self, TsaError},
 };
-use vidimus_verify::{Artifact, Policy, Rejection, SignedEntity, TrustRoot, Verified, verify};
+use vidimus_verify::{Artifact, Instances, Policy, Rejection, SignedEntity, Verified};
 
 use crate::services::{Log, Services};
 
@@ -31,7 +31,7 @@ use crate::services::{Log, Services};
 pub struct Session {
     http: Client,
     services: Services,
-    trust: TrustRoot,
+    trust: Instances,
     key: EphemeralKey,
     certificate: IssuedCertificate,
 }
@@ -75,7 +75,13 @@ pub enum SignError {
 
 impl Session {
     /// Checks the token, makes a key and has it certified.
-    pub async fn start(http: Client, services: Services, trust: TrustRoot, token: &IdentityToken) -> Result<Self, SignError> {
+    pub async fn start(
+        http: Client,
+        services: Services,
+        trust: impl Into<Instances>,
+        token: &IdentityToken,
+    ) -> Result<Self, SignError> {
+        let trust = trust.into();
         token.check_time(Timestamp::now())?;
         token.check_email()?;
         let key = EphemeralKey::generate()?;
@@ -127,7 +133,15 @@ impl Session {
         let signer = LogSigner::Certificate(self.certificate.leaf_der());
         match log {
             Log::RekorV1(url) => RekorV1::new(self.http.clone(), url).log(signed, signer).await,
-            Log::RekorV2(url) => RekorV2::new(self.http.clone(), url).log(signed, signer).await,
+            Log::RekorV2(url) => {
+                let log = RekorV2::new(self.http.clone(), url);
+                // With the log's id, an entry that is there already is fetched instead of refused: a retried upload succeeds.
+                let log = match self.trust.log_id(url.as_str()) {
+                    Some(id) => log.with_log_id(LogId { key_id: id.to_vec().into() }),
+                    None => log,
+                };
+                log.log(signed, signer).await
+            }
         }
     }
 
@@ -140,7 +154,9 @@ impl Session {
     ) -> Result<Signed, SignError> {
         let bundle = Bundle::v03(material, content);
         let entity = SignedEntity::from_bundle(bundle.clone())?;
-        let verified = verify(&entity, artifact, &self.trust, &self.policy(), Timestamp::now())
+        let verified = self
+            .trust
+            .verify(&entity, artifact, &self.policy(), Timestamp::now())
             .map_err(|rejection| SignError::SelfCheck(Box::new(rejection)))?;
         Ok(Signed { bundle, verified })
     }

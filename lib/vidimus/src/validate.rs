@@ -16,7 +16,7 @@ use vidimus_core::{
     reference::Reference,
 };
 use vidimus_net::oci::{self, DiscoverOptions, Registry};
-use vidimus_verify::{Policy, TrustRoot};
+use vidimus_verify::{Instances, Policy, Quorum};
 
 use crate::{
     attached::{Attached, Image},
@@ -53,9 +53,11 @@ impl Subject {
 #[derive(Debug, Clone)]
 pub struct Options<'a> {
     /// Whom to trust.
-    pub trust: &'a TrustRoot,
+    pub trust: &'a Instances,
     /// What must be proven about a signature.
     pub policy: &'a Policy,
+    /// How many of the policy's identities must have signed.
+    pub quorum: Quorum,
     /// Whether signatures are those of a managed key rather than of an identity: `ec` words its messages differently then.
     pub by_key: bool,
     /// Do not check the image's signature.
@@ -143,6 +145,7 @@ async fn component(registry: &Registry, expanded: Expanded, options: &Options<'_
         }
         Ok(image) => {
             judge.component.image = image.by_digest().to_string();
+            judge.waivers();
             let attached = Attached::to(registry, &image, &options.discover).await;
             judge.signature(&image, &attached);
             judge.attestations(image, attached);
@@ -204,7 +207,6 @@ impl Judge<'_> {
             Ok(proven) => {
                 self.success(&IMAGE_SIGNATURE);
                 self.component.signatures = proven.accepted.iter().map(entity_signature).collect();
-                self.waivers(&proven);
             }
             Err(error) => {
                 let message = self.words("signature", "image signatures", "and a signature was created", &error);
@@ -218,7 +220,6 @@ impl Judge<'_> {
         match verify_image::judge_attestations(image, attached, None, &self.request()) {
             Ok(proven) => {
                 self.success(&ATTESTATION_SIGNATURE);
-                self.waivers(&proven);
                 self.syntax(&proven);
             }
             Err(error) => {
@@ -252,6 +253,7 @@ impl Judge<'_> {
         Request {
             trust: self.options.trust,
             policy: self.options.policy,
+            quorum: self.options.quorum,
             annotations: BTreeMap::new(),
             discover: self.options.discover.clone(),
             at: self.options.at,
@@ -261,7 +263,12 @@ impl Judge<'_> {
     /// `ec`'s words for a check that failed.
     fn words(&self, what: &str, found: &str, created: &str, error: &VerifyError) -> String {
         let hint = error.hint().map(|h| format!("; {h}")).unwrap_or_default();
-        if self.options.by_key && matches!(error, VerifyError::NothingMatched { .. } | VerifyError::NothingAttached { .. }) {
+        if self.options.by_key
+            && matches!(
+                error,
+                VerifyError::NothingMatched { .. } | VerifyError::TooFew { .. } | VerifyError::NothingAttached { .. }
+            )
+        {
             return format!(
                 "No {found} found matching the given public key. Verify the correct public key was provided, {created}. Error: {error}{hint}"
             );
@@ -275,14 +282,12 @@ impl Judge<'_> {
         }
     }
 
-    /// What the policy does not ask for, listed once.
-    fn waivers(&mut self, proven: &Proven) {
-        for waiver in proven.accepted.iter().flat_map(|a| a.verified.waivers()) {
+    /// What the policy does not ask for, whatever comes of it.
+    fn waivers(&mut self) {
+        for waiver in self.options.policy.waivers() {
             let message = format!("Not proven, as asked: {}", waiver.not_proven);
-            if self.component.warnings.iter().all(|w| w.message != message) {
-                let metadata = BTreeMap::from([("code".to_owned(), json!(format!("builtin.waived.{}", waiver.check)))]);
-                self.component.warnings.push(CheckResult { message, metadata });
-            }
+            let metadata = BTreeMap::from([("code".to_owned(), json!(format!("builtin.waived.{}", waiver.check)))]);
+            self.component.warnings.push(CheckResult { message, metadata });
         }
     }
 

@@ -12,10 +12,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use vidimus_core::{cosign::Payload, reference::Reference};
 use vidimus_net::oci::{DiscoverOptions, OciError, Problem, Registry};
-use vidimus_verify::{Artifact, Content, Policy, Rejection, TrustRoot, Verified, verify};
+use vidimus_verify::{Artifact, Content, Instances, Policy, Quorum, Rejection, Tally, Verified};
 
 use crate::{
     attached::{Attached, Candidate, Claim, Image, Unreadable},
+    origin,
     predicate::PredicateType,
 };
 
@@ -23,9 +24,11 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     /// Whom to trust.
-    pub trust: &'a TrustRoot,
+    pub trust: &'a Instances,
     /// What must be proven about a signature.
     pub policy: &'a Policy,
+    /// How many of the policy's identities must have signed.
+    pub quorum: Quorum,
     /// Annotations that a signature must carry (`-a`).
     pub annotations: BTreeMap<String, String>,
     /// Where to look.
@@ -78,6 +81,8 @@ pub struct Proven {
     pub image: Image,
     /// What proved it; never empty.
     pub accepted: Vec<Accepted>,
+    /// Which of the policy's identities signed; none where it asks for a key.
+    pub tally: Option<Tally>,
     /// Candidates that proved nothing.
     pub refused: Vec<Refused>,
     /// Places that could not be looked into. One proof is enough, so they do not matter to the outcome.
@@ -119,6 +124,16 @@ pub enum VerifyError {
         image: Reference,
         /// What is attached instead.
         others: Vec<String>,
+    },
+    /// Some of those who must have signed did, but not enough of them.
+    #[error("{}: {tally}", no_matching(*.kind))]
+    TooFew {
+        /// What was looked for.
+        kind: Kind,
+        /// Who signed, and who did not.
+        tally: Tally,
+        /// What was refused, best explanation first.
+        refused: Vec<Refused>,
     },
     /// Something is attached, but nothing that proves what was asked.
     #[error("{}", nothing_matched(*.kind, .refused, .unreadable, .wanted_type.as_ref()))]
@@ -226,11 +241,15 @@ fn judge(
     }
     // Stable, so that equally good explanations keep the registry's order.
     refused.sort_by_key(|r| std::cmp::Reverse(r.why.rank()));
-    if !accepted.is_empty() {
-        return Ok(Proven { image, accepted, refused, problems: attached.problems });
+    let tally = tally(request.policy, request.quorum, accepted.iter().map(|a: &Accepted| &a.verified));
+    if !accepted.is_empty() && tally.as_ref().is_none_or(Tally::is_reached) {
+        return Ok(Proven { image, accepted, tally, refused, problems: attached.problems });
     }
     if !attached.problems.is_empty() {
         return Err(VerifyError::Incomplete { problems: attached.problems });
+    }
+    if let Some(tally) = tally.filter(|_| !accepted.is_empty()) {
+        return Err(VerifyError::TooFew { kind, tally, refused });
     }
     let unreadable: Vec<_> = attached.unreadable.iter().map(Unreadable::to_string).collect();
     if refused.is_empty() && unreadable.is_empty() {
@@ -240,11 +259,17 @@ fn judge(
     Err(VerifyError::NothingMatched { kind, refused, unreadable, wanted_type: None })
 }
 
+/// Which of the identities signed, where the policy asks for identities.
+pub(crate) fn tally<'v>(policy: &Policy, quorum: Quorum, signed: impl Iterator<Item = &'v Verified>) -> Option<Tally> {
+    let identities = policy.identities();
+    (!identities.is_empty()).then(|| quorum.count(identities, signed))
+}
+
 /// Verifies candidates on all cores: each is independent of the others.
 fn verify_all(candidates: &[Candidate], image: &Image, request: &Request<'_>) -> Vec<Result<Verified, Rejection>> {
     let check = |candidate: &Candidate| {
         let artifact = Artifact::digest(image.descriptor.digest.clone());
-        verify(&candidate.entity, &artifact, request.trust, request.policy, request.at)
+        request.trust.verify(&candidate.entity, &artifact, request.policy, request.at)
     };
     let cores = thread::available_parallelism().map_or(1, usize::from);
     // A verification takes about a millisecond, starting a thread a tenth of one.
@@ -282,6 +307,16 @@ fn annotations(candidate: &Candidate, verified: &Verified) -> BTreeMap<String, S
     // The payload was parsed once already, to compare the digest it names; an unreadable one never gets here.
     let optional = Payload::parse(payload).ok().and_then(|p| p.optional).unwrap_or_default();
     optional.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+}
+
+impl Refused {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match &self.why {
+            Why::Rejected(rejection) => origin::hint(rejection, &self.candidate.entity),
+            other => other.hint(),
+        }
+    }
 }
 
 impl Why {
@@ -331,7 +366,7 @@ impl VerifyError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::NothingMatched { refused, .. } => refused.first().and_then(|r| r.why.hint()),
+            Self::NothingMatched { refused, .. } | Self::TooFew { refused, .. } => refused.first().and_then(Refused::hint),
             Self::NothingAttached { kind: Kind::Signatures, others, .. } if !others.is_empty() => {
                 Some("an attestation is not a signature; `vidimus verify-attestation` verifies it".to_owned())
             }
@@ -362,12 +397,17 @@ fn nothing(kind: Kind, image: &Reference, others: &[String]) -> String {
     }
 }
 
-/// "Nothing matched", with cosign's greppable words, the best explanation, and how many others there are.
-fn nothing_matched(kind: Kind, refused: &[Refused], unreadable: &[String], wanted: Option<&PredicateType>) -> String {
-    let what = match kind {
+/// cosign's greppable words.
+fn no_matching(kind: Kind) -> &'static str {
+    match kind {
         Kind::Signatures => "no matching signatures",
         Kind::Attestations => "no matching attestations",
-    };
+    }
+}
+
+/// "Nothing matched", with cosign's greppable words, the best explanation, and how many others there are.
+fn nothing_matched(kind: Kind, refused: &[Refused], unreadable: &[String], wanted: Option<&PredicateType>) -> String {
+    let what = no_matching(kind);
     let other_types: BTreeSet<_> =
         refused.iter().filter_map(|r| if let Why::PredicateType(found) = &r.why { Some(found.as_str()) } else { None }).collect();
     let of_wanted_type = refused.iter().find(|r| !matches!(r.why, Why::PredicateType(_)));
@@ -379,5 +419,27 @@ fn nothing_matched(kind: Kind, refused: &[Refused], unreadable: &[String], wante
         _ => refused.first().map_or_else(|| unreadable.join("; "), |r| r.why.to_string()),
     };
     let more = (refused.len() + unreadable.len()).saturating_sub(1);
-    if more == 0 { format!("{what}: {best}") } else { format!("{what}: {best} (and {more} more that proved nothing)") }
+    if more == 0 {
+        return format!("{what}: {best}");
+    }
+    format!("{what}: {best} (and {more} more that proved nothing{})", other_signers(refused))
+}
+
+/// The signers of the other signatures whose only fault is who signed, a few of them: the one that was meant may be among them.
+fn other_signers(refused: &[Refused]) -> String {
+    const SHOWN: usize = 5;
+    let name = |refused: &Refused| match &refused.why {
+        Why::Rejected(rejection) => match &**rejection {
+            Rejection::IdentityMismatch { found, .. } => Some(found.escape_debug().to_string()),
+            _ => None,
+        },
+        _ => None,
+    };
+    let first = refused.first().and_then(name);
+    let mut others: Vec<_> = refused.iter().skip(1).filter_map(name).filter(|other| Some(other) != first.as_ref()).collect();
+    others.sort();
+    others.dedup();
+    let dots = if others.len() > SHOWN { ", …" } else { "" };
+    others.truncate(SHOWN);
+    if others.is_empty() { String::new() } else { format!("; also signed by {}{dots}", others.join(", ")) }
 }

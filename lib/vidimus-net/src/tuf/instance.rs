@@ -46,9 +46,11 @@ fn is_mirror(text: &str) -> bool {
 
 /// The root of a public instance, as it was when this program was built. An old one is walked forward.
 pub(super) fn built_in_root(mirror: &str) -> Option<&'static [u8]> {
-    let known = PUBLIC
-        .map(|(_, instance)| instance)
-        .into_iter()
-        .find(|instance| instance.tuf_url().trim_end_matches('/') == mirror.trim_end_matches('/'));
-    known.map(SigstoreInstance::tuf_root)
+    built_in(mirror).map(SigstoreInstance::tuf_root)
+}
+
+/// The public instance at a mirror.
+pub(super) fn built_in(mirror: &str) -> Option<SigstoreInstance> {
+    let mut instances = PUBLIC.into_iter().map(|(_, instance)| instance);
+    instances.find(|instance| instance.tuf_url().trim_end_matches('/') == mirror.trim_end_matches('/'))
 }

@@ -4,7 +4,7 @@ use std::{fmt, path::Path};
 
 use jiff::Timestamp;
 use vidimus_core::{
-    ParseError, limits,
+    ParseError, jsonl, limits,
     trust::{ClientTrustConfig, SigningConfig, TrustedRoot},
 };
 
@@ -28,6 +28,8 @@ pub struct TrustMaterial {
 /// Where trust material comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrustSource {
+    /// A public instance's, as it was when this program was built.
+    BuiltIn(&'static str),
     /// A file that a person named.
     File(String),
     /// A TUF repository.
@@ -68,6 +70,29 @@ impl TrustMaterial {
         Self::new(read(path, "trusted root")?, source).map_err(in_file(path))
     }
 
+    /// The trusted roots of a file: one, or several as JSON Lines, as `gh attestation trusted-root` prints them. Opens no socket.
+    pub fn from_trusted_roots_file(path: &Path) -> Result<Vec<Self>, TufError> {
+        let bytes = read(path, "trusted root")?;
+        let documents = jsonl::documents("trusted root", &bytes).map_err(in_file(path))?;
+        let several = documents.len() > 1;
+        let material = |(n, json): (usize, &[u8])| {
+            let place = if several { format!("{}, line {}", path.display(), n + 1) } else { path.display().to_string() };
+            Self::new(json.to_vec(), TrustSource::File(place)).map_err(in_file(path))
+        };
+        documents.into_iter().enumerate().map(material).collect()
+    }
+
+    /// What a public instance's TUF repository said when this program was built. It may have changed since: for those who have no
+    /// network, and for telling where a signature comes from.
+    pub fn built_in(mirror: &str) -> Option<Self> {
+        let instance = super::instance::built_in(mirror)?;
+        let root = Self::new(instance.embedded_trusted_root_json().into(), TrustSource::BuiltIn(instance.tuf_url())).ok()?;
+        match instance.embedded_signing_config_json() {
+            Some(json) => root.with_signing_config(json.into()).ok(),
+            None => Some(root),
+        }
+    }
+
     /// Trusted root and signing configuration of a client trust configuration file (`--trust-config`). Opens no socket.
     pub fn from_trust_config_file(path: &Path) -> Result<Self, TufError> {
         let config = ClientTrustConfig::from_json(&read(path, "client trust configuration")?).map_err(in_file(path))?;
@@ -91,7 +116,7 @@ impl TrustMaterial {
     /// What a person should know about where this comes from.
     pub fn warnings(&self) -> &[String] {
         match &self.source {
-            TrustSource::File(_) => &[],
+            TrustSource::BuiltIn(_) | TrustSource::File(_) => &[],
             TrustSource::Tuf(state) => &state.warnings,
         }
     }
@@ -100,6 +125,7 @@ impl TrustMaterial {
 impl fmt::Display for TrustSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BuiltIn(mirror) => write!(f, "{mirror} as it was when this program was built"),
             Self::File(path) => write!(f, "the file {path}"),
             Self::Tuf(state) => {
                 let TufState { mirror, root_version, timestamp_version, expires, refreshed, .. } = state;

@@ -43,6 +43,12 @@ use crate::{
 pub const PUBLIC_GOOD_MIRROR: &str = "https://tuf-repo-cdn.sigstore.dev";
 /// Sigstore's staging instance.
 pub const STAGING_MIRROR: &str = "https://tuf-repo-cdn.sigstage.dev";
+/// The public instances, each by its name for people and its mirror. [`TrustMaterial::built_in`] knows their trusted roots.
+pub const PUBLIC_INSTANCES: [(&str, &str); 3] = [
+    ("Sigstore's public-good instance", PUBLIC_GOOD_MIRROR),
+    ("Sigstore's staging instance", STAGING_MIRROR),
+    ("GitHub's instance for private repositories and releases", "https://tuf-repo.github.com"),
+];
 /// The target with the trusted root.
 const TRUSTED_ROOT: &str = "trusted_root.json";
 /// The target with the signing configuration; the name is part of the interface between Sigstore's clients and repositories.

@@ -161,9 +161,10 @@ async fn status(State(services): State<Arc<Services>>) -> Result<Json<Status>, h
 }
 
 fn entries(status: &LogStatus) -> String {
+    let entries = if status.size == 1 { "1 entry".to_owned() } else { format!("{} entries", status.size) };
     match &status.failed {
-        None => format!("{} entries", status.size),
-        Some(reason) => format!("{} entries; TAKES NO MORE: {reason}", status.size),
+        None => entries,
+        Some(reason) => format!("{entries}; TAKES NO MORE: {reason}"),
     }
 }
 

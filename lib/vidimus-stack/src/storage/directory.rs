@@ -97,6 +97,23 @@ impl Storage for Directory {
         }
     }
 
+    #[cfg(unix)]
+    fn read_secret(&self, path: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        use std::os::unix::fs::PermissionsExt;
+        let file = self.path("read", path)?;
+        let mode = match fs::metadata(&file) {
+            Ok(metadata) => metadata.permissions().mode() & 0o777,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(error("read", &file)(e)),
+        };
+        // A key that others could read may be theirs by now.
+        if mode & 0o077 != 0 {
+            let why = format!("others can read it (mode {mode:o}); run: chmod 600 {}", file.display());
+            return Err(error("read", &file)(io::Error::new(io::ErrorKind::PermissionDenied, why)));
+        }
+        self.read(path)
+    }
+
     fn list(&self, dir: &str) -> Result<Vec<String>, StorageError> {
         let dir = self.path("list", dir)?;
         let entries = match fs::read_dir(&dir) {

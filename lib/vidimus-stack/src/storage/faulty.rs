@@ -75,6 +75,10 @@ impl Storage for Faulty {
         self.inner.read(path)
     }
 
+    fn read_secret(&self, path: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.inner.read_secret(path)
+    }
+
     fn list(&self, dir: &str) -> Result<Vec<String>, StorageError> {
         self.inner.list(dir)
     }

@@ -18,6 +18,11 @@ pub trait Storage: fmt::Debug + Send + Sync {
     /// The whole content of a file; `None` if there is no such file.
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, StorageError>;
 
+    /// Like [`Storage::read`], for a private key: refused where others than the owner could have read it.
+    fn read_secret(&self, path: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.read(path)
+    }
+
     /// The names (not paths) in a directory, sorted; empty if there is no such directory. Names of directories end in `/`.
     fn list(&self, dir: &str) -> Result<Vec<String>, StorageError>;
 
@@ -86,6 +91,10 @@ impl Subdirectory {
 impl Storage for Subdirectory {
     fn read(&self, path: &str) -> Result<Option<Vec<u8>>, StorageError> {
         self.inner.read(&self.path(path))
+    }
+
+    fn read_secret(&self, path: &str) -> Result<Option<Vec<u8>>, StorageError> {
+        self.inner.read_secret(&self.path(path))
     }
 
     fn list(&self, dir: &str) -> Result<Vec<String>, StorageError> {

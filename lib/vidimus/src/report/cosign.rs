@@ -11,7 +11,7 @@ use vidimus_core::{
     encoding::Base64,
     fulcio::Extension,
 };
-use vidimus_verify::{CheckId, Content, SignedEntity, Verified};
+use vidimus_verify::{CheckId, Content, SignedEntity, Tally, Verified};
 
 use crate::{attached::Image, verify_image::Accepted};
 
@@ -29,14 +29,20 @@ pub fn payload(image: &Image, accepted: &Accepted) -> Value {
     let (reference, kind, mut optional) = claims(image, accepted);
     signer(&accepted.verified, &mut optional);
     evidence(&accepted.candidate.entity, &mut optional);
-    json!({
+    let mut payload = json!({
         "critical": {
             "identity": { "docker-reference": reference },
             "image": { "docker-manifest-digest": image.descriptor.digest },
             "type": kind,
         },
         "optional": optional,
-    })
+    });
+    let waivers = accepted.verified.waivers();
+    // Beside cosign's two, where no annotation of the signer's can stand in its place.
+    if !waivers.is_empty() {
+        payload["waivers"] = json!(waivers);
+    }
+    payload
 }
 
 /// Reference, type and annotations.
@@ -99,7 +105,7 @@ fn evidence(entity: &SignedEntity, optional: &mut Map<String, Value>) {
 }
 
 /// The lines about what was checked on each of some signatures, and about what was not.
-pub fn checks(accepted: &[Accepted], annotations_asked: bool) -> Vec<String> {
+pub fn checks(accepted: &[Accepted], tally: Option<&Tally>, annotations_asked: bool) -> Vec<String> {
     let all = |ids: &[CheckId]| !accepted.is_empty() && accepted.iter().all(|a| ids.iter().any(|id| a.verified.has(*id)));
     let lines = [
         (annotations_asked, "The specified annotations were verified."),
@@ -108,6 +114,7 @@ pub fn checks(accepted: &[Accepted], annotations_asked: bool) -> Vec<String> {
             all(&[CheckId::LogInclusion, CheckId::LogPromise]),
             "Existence of the claims in the transparency log was verified offline",
         ),
+        (all(&[CheckId::LogWitness]), "The transparency log's tree was seen by the required witnesses"),
         (all(&[CheckId::TimeRfc3161]), "The time of signing was verified with a timestamp authority"),
         (all(&[CheckId::CertSct]), "The code-signing certificate was found in a Certificate Transparency log"),
         (all(&[CheckId::IdentityKey]), "The signatures were verified against the specified public key"),
@@ -117,6 +124,9 @@ pub fn checks(accepted: &[Accepted], annotations_asked: bool) -> Vec<String> {
         ),
     ];
     let mut text: Vec<String> = lines.into_iter().filter(|(done, _)| *done).map(|(_, line)| line.to_owned()).collect();
+    if let Some(tally) = tally.filter(|t| t.required > 1) {
+        text.push(format!("{} of the {} required signers signed", tally.met.len(), tally.required));
+    }
     let waived: BTreeMap<_, _> =
         accepted.iter().flat_map(|a| a.verified.waivers()).map(|waiver| (waiver.check, waiver.not_proven)).collect();
     text.extend(waived.into_values().map(|what| format!("NOT checked, as asked: {what}")));

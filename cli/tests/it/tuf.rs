@@ -76,8 +76,9 @@ fn a_directory_is_a_mirror_and_instances_lie_side_by_side() {
     };
     verify("--instance ours").exits(0);
     verify(&format!("--instance {mirror}")).exits(0);
-    verify("").exits(3).says("tuf-repo-cdn.sigstore.dev");
-    verify("--instance staging").exits(3).says("tuf-repo-cdn.sigstage.dev");
+    // Without a network and without a cache, a public instance is what was built in, and says so.
+    verify("").exits(1).says("trusting https://tuf-repo-cdn.sigstore.dev as it was").says("not in the trusted root");
+    verify("--instance staging").exits(1).says("trusting https://tuf-repo-cdn.sigstage.dev as it was");
     verify("--instance nobodys").exits(2).says("ours, public-good, staging, github");
     sandbox.run("initialize --network=none --staging").exits(3).says("tuf-repo-cdn.sigstage.dev");
     // The names and the cache are only read: a home that cannot be written is no hindrance.

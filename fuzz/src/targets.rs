@@ -89,12 +89,11 @@ fn certificate(data: &[u8]) {
     fuzzing::certificate(data);
     black_box(inspect::documents(data, Some(inspect::Kind::Certificate)).is_ok());
     // The first byte chooses a claim, the rest is its value.
-    if let Some((arc, value)) = data.split_first() {
-        if let Some(claim) = fulcio::Extension::ALL.get(usize::from(*arc) % fulcio::Extension::ALL.len()) {
-            if let Ok(text) = claim.decode(value) {
-                assert_eq!(claim.encode(&text).and_then(|der| claim.decode(&der)), Ok(text));
-            }
-        }
+    if let Some((arc, value)) = data.split_first()
+        && let Some(claim) = fulcio::Extension::ALL.get(usize::from(*arc) % fulcio::Extension::ALL.len())
+        && let Ok(text) = claim.decode(value)
+    {
+        assert_eq!(claim.encode(&text).and_then(|der| claim.decode(&der)), Ok(text));
     }
 }
 

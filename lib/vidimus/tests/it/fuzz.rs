@@ -15,7 +15,7 @@ mod seeds;
 mod targets;
 
 /// Random inputs for each target; with the seeds, some seconds of an unoptimised build.
-const CHANGES: usize = 400;
+const CHANGES: usize = 200;
 
 #[test]
 fn targets_survive_seeds_regressions_and_changes() {
@@ -35,6 +35,19 @@ fn targets_survive_seeds_regressions_and_changes() {
         }
     }
     println!("{tried} inputs for {} targets", targets::ALL.len());
+}
+
+/// Gives a fuzzer the seeds: `VIDIMUS_SEEDS` names the folder for them.
+#[test]
+fn seeds_are_written_where_asked() {
+    let Some(folder) = std::env::var_os("VIDIMUS_SEEDS") else { return };
+    for (target, seeds) in seeds::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata")) {
+        let folder = Path::new(&folder).join(target);
+        fs::create_dir_all(&folder).unwrap();
+        for (i, seed) in seeds.iter().enumerate() {
+            fs::write(folder.join(format!("seed-{i:03}")), seed).unwrap();
+        }
+    }
 }
 
 #[test]

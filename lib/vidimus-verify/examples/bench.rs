@@ -1,7 +1,7 @@
 //! How much a verification costs beyond its own signature checks.
 //!
 //! For a bundle of Rekor v1 (4 ECDSA P-256, 1 P-384) and one of Rekor v2 (2 P-256, 2 P-384, 1 Ed25519) from public instances, times
-//! "parse the bundle and verify it" and "these signature checks alone, with parsed keys" in alternation, in one thread, by CPU time,
+//! "parse the bundle and verify it" and "these signature checks alone, with parsed keys over messages as long" in alternation, in one thread, by CPU time,
 //! and prints medians and their ratio. The trust root is prepared once. Only ratios of one run mean anything.
 //!
 //! `cargo run --release -p vidimus-verify --example bench`
@@ -13,21 +13,53 @@ use aws_lc_rs::{
     signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey},
 };
 use jiff::Timestamp;
-use vidimus_core::{Digest, bundle::Bundle, trust::TrustedRoot};
+use vidimus_core::{
+    Digest,
+    bundle::{Bundle, Content, Signer},
+    trust::TrustedRoot,
+};
 use vidimus_verify::{Artifact, Policy, SignedEntity, TrustRoot, verify};
 
 const ROUNDS: usize = 15;
 const PER_ROUND: usize = 300;
-/// About as long as what is signed in bundles.
-const MESSAGE: [u8; 300] = [7; 300];
+/// Bytes of a checkpoint or of a timestamp's signed attributes, about.
+const SHORT: usize = 180;
 
 fn main() {
     let a_txt = "sha256:a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf".parse::<Digest>().unwrap();
-    compare("Rekor v1, bundle 0.3", "happy-path", "production", &a_txt, [4, 1, 0]);
-    compare("Rekor v2, bundle 0.3", "staging-rekor2-dsse", "staging", &a_txt, [2, 2, 1]);
+    compare("Rekor v1, bundle 0.3", "happy-path", "production", &a_txt, |sizes| {
+        // Artifact (of which the digest is given), SCT, promise, checkpoint; certificate.
+        vec![p256(32), p256(sizes.certificate), p256(sizes.promise), p256(SHORT), p384(sizes.certificate)]
+    });
+    compare("Rekor v2, bundle 0.3", "staging-rekor2-dsse", "staging", &a_txt, |sizes| {
+        // Envelope, SCT; certificate, timestamp; checkpoint.
+        vec![p256(sizes.payload), p256(sizes.certificate), p384(sizes.certificate), p384(SHORT), ed25519(SHORT)]
+    });
 }
 
-fn compare(what: &str, bundle: &str, root: &str, digest: &Digest, [p256, p384, ed25519]: [usize; 3]) {
+/// How long the messages are that a bundle's signatures are over.
+struct Sizes {
+    payload: usize,
+    certificate: usize,
+    promise: usize,
+}
+
+impl Sizes {
+    fn of(bundle: &Bundle) -> Self {
+        let payload = match bundle.content().unwrap() {
+            Content::Dsse(envelope) => envelope.payload.0.len(),
+            Content::Message(_) => 0,
+        };
+        let Signer::Certificates(chain) = bundle.verification_material.signer().unwrap() else { panic!("no certificate") };
+        let body = &bundle.verification_material.tlog_entries[0].canonicalized_body.0;
+        Self { payload, certificate: chain[0].len(), promise: body.len() * 4 / 3 }
+    }
+}
+
+/// A signature check: a parsed key, a message and its signature.
+type Check = (ParsedPublicKey, Vec<u8>, Vec<u8>);
+
+fn compare(what: &str, bundle: &str, root: &str, digest: &Digest, checks: impl Fn(Sizes) -> Vec<Check>) {
     let trust = TrustRoot::new(&TrustedRoot::from_json(&file(&format!("roots/{root}.json"))).unwrap()).unwrap();
     let json = file(&format!("{bundle}.sigstore.json"));
     let (policy, now) = (Policy::unsafe_any_signer(), Timestamp::now());
@@ -35,16 +67,8 @@ fn compare(what: &str, bundle: &str, root: &str, digest: &Digest, [p256, p384, e
         let entity = SignedEntity::from_bundle(Bundle::from_json(&json).unwrap()).unwrap();
         verify(&entity, &Artifact::digest(digest.clone()), &trust, &policy, now).unwrap();
     };
-    let checks = [
-        (ecdsa(&lc::ECDSA_P256_SHA256_ASN1_SIGNING, &lc::ECDSA_P256_SHA256_ASN1), p256),
-        (ecdsa(&lc::ECDSA_P384_SHA384_ASN1_SIGNING, &lc::ECDSA_P384_SHA384_ASN1), p384),
-        (ed25519_check(), ed25519),
-    ];
-    let raw = || {
-        for ((key, signature), count) in &checks {
-            (0..*count).for_each(|_| key.verify_sig(&MESSAGE, signature).unwrap());
-        }
-    };
+    let checks = checks(Sizes::of(&Bundle::from_json(&json).unwrap()));
+    let raw = || checks.iter().for_each(|(key, message, signature)| key.verify_sig(message, signature).unwrap());
     let (mut engines, mut raws, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let (e, r) = (time(engine), time(raw));
@@ -66,19 +90,24 @@ fn file(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/../../testdata/public/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-fn ecdsa(
-    signing: &'static lc::EcdsaSigningAlgorithm,
-    verifying: &'static lc::EcdsaVerificationAlgorithm,
-) -> (ParsedPublicKey, Vec<u8>) {
-    let pair = EcdsaKeyPair::generate(signing).unwrap();
-    let signature = pair.sign(&SystemRandom::new(), &MESSAGE).unwrap().as_ref().to_vec();
-    (ParsedPublicKey::new(verifying, pair.public_key().as_ref()).unwrap(), signature)
+fn p256(len: usize) -> Check {
+    ecdsa(&lc::ECDSA_P256_SHA256_ASN1_SIGNING, &lc::ECDSA_P256_SHA256_ASN1, len)
 }
 
-fn ed25519_check() -> (ParsedPublicKey, Vec<u8>) {
-    let pair = Ed25519KeyPair::generate().unwrap();
-    let signature = pair.sign(&MESSAGE).as_ref().to_vec();
-    (ParsedPublicKey::new(&lc::ED25519, pair.public_key().as_ref()).unwrap(), signature)
+fn p384(len: usize) -> Check {
+    ecdsa(&lc::ECDSA_P384_SHA384_ASN1_SIGNING, &lc::ECDSA_P384_SHA384_ASN1, len)
+}
+
+fn ecdsa(signing: &'static lc::EcdsaSigningAlgorithm, verifying: &'static lc::EcdsaVerificationAlgorithm, len: usize) -> Check {
+    let (pair, message) = (EcdsaKeyPair::generate(signing).unwrap(), vec![7; len]);
+    let signature = pair.sign(&SystemRandom::new(), &message).unwrap().as_ref().to_vec();
+    (ParsedPublicKey::new(verifying, pair.public_key().as_ref()).unwrap(), message, signature)
+}
+
+fn ed25519(len: usize) -> Check {
+    let (pair, message) = (Ed25519KeyPair::generate().unwrap(), vec![7; len]);
+    let signature = pair.sign(&message).as_ref().to_vec();
+    (ParsedPublicKey::new(&lc::ED25519, pair.public_key().as_ref()).unwrap(), message, signature)
 }
 
 /// Microseconds of CPU for one call.

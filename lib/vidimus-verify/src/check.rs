@@ -146,7 +146,8 @@ impl Journal {
 /// shows, invisible ones and those that turn the direction of text could make one name look like another; they are shown as escapes
 /// instead.
 pub(crate) fn printable(text: String) -> String {
-    if !text.contains(is_deceptive) {
+    let plain = text.bytes().all(|b| matches!(b, b' '..=b'~'));
+    if plain || !text.contains(is_deceptive) {
         return text;
     }
     text.chars().flat_map(|c| if is_deceptive(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()

@@ -75,17 +75,17 @@ fn verify<'t>(
     let time = i64::try_from(sct.timestamp).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let time = time.ok_or("an SCT with an impossible time")?;
     let signed = sct.signed_data(issuer_key_hash, precertificate).ok_or("a certificate too large for an SCT")?;
-    let mut why = format!("an SCT of the log {}, which the trusted root does not have", hex(sct.log_id));
+    let mut why = None;
     for log in trust.ct_logs.iter().filter(|log| log.id == sct.log_id) {
         if !log.valid_for.contains(time) {
-            why = format!("an SCT of {time}, outside of the validity of the log {}", log.name);
+            why = Some(format!("an SCT of {time}, outside of the validity of the log {}", log.name));
         } else if !sct.scheme(log).is_some_and(|scheme| log.key.verifies(scheme, &signed, sct.signature)) {
-            why = format!("an SCT that the log {} did not sign", log.name);
+            why = Some(format!("an SCT that the log {} did not sign", log.name));
         } else {
             return Ok((log, time));
         }
     }
-    Err(why)
+    Err(why.unwrap_or_else(|| format!("an SCT of the log {}, which the trusted root does not have", hex(sct.log_id))))
 }
 
 impl<'a> Sct<'a> {

@@ -1,11 +1,13 @@
-//! Load for a Rekor v2 log: many clients, each with one kept-alive connection, post valid entries as fast as they are answered.
+//! Load for a Rekor v2 log, or for the certificate authority: many clients, each with one kept-alive connection, post valid requests as
+//! fast as they are answered.
 //!
 //! ```text
 //! cargo run --release --example load -- [--url http://127.0.0.1:8600] [--clients 256] [--entries 20000] [--keys 64] [--dir DIR]
+//! cargo run --release --example load -- --url http://127.0.0.1:8600 --clients 16 --email WHO --token "$(vidimus stack token --email WHO)"
 //! ```
 //!
-//! Without `--url` it starts a log of its own, in `--dir` (durable) or a temporary directory, in this process, so that the machine's
-//! cores are shared as they would be with a local stack. All requests are signed beforehand and each is sent once. Prints entries a
+//! With `--email` and `--token` it asks a stack for certificates. Without `--url` it starts a log of its own, in `--dir` (durable) or a temporary directory, in this process, so that the machine's
+//! cores are shared as they would be with a local stack. All requests are signed beforehand and each is sent once. Prints answers a
 //! second and the median and 99th percentile of the time to an answer.
 
 use std::{
@@ -40,11 +42,13 @@ struct Options {
     entries: usize,
     keys: usize,
     dir: Option<PathBuf>,
+    email: Option<String>,
+    token: Option<String>,
 }
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, Failure> {
-        let mut options = Self { url: None, clients: 256, entries: 20_000, keys: 64, dir: None };
+        let mut options = Self { url: None, clients: 256, entries: 20_000, keys: 64, dir: None, email: None, token: None };
         while let Some(name) = args.next() {
             let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
             match name.as_str() {
@@ -53,6 +57,8 @@ impl Options {
                 "--entries" => options.entries = value.parse()?,
                 "--keys" => options.keys = value.parse()?,
                 "--dir" => options.dir = Some(value.into()),
+                "--email" => options.email = Some(value),
+                "--token" => options.token = Some(value),
                 _ => return Err(format!("unknown option {name}").into()),
             }
         }
@@ -97,6 +103,10 @@ fn build_requests(host: &str, options: &Options) -> Result<Vec<Bytes>, Failure> 
     }
     let mut requests = Vec::with_capacity(options.entries);
     for (n, signer) in (0..options.entries).zip(signers.iter().cycle()) {
+        if let (Some(email), Some(token)) = (&options.email, &options.token) {
+            requests.push(post(host, "/api/v2/signingCert", &certificate_request(signer, email, token)?));
+            continue;
+        }
         let message = format!("artifact {n}");
         let body = format!(
             concat!(
@@ -107,10 +117,28 @@ fn build_requests(host: &str, options: &Options) -> Result<Vec<Bytes>, Failure> 
             encode(signer.sign(message.as_bytes())?),
             encode(signer.spki()),
         );
-        let head = format!("POST /api/v2/log/entries HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
-        requests.push(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into());
+        requests.push(post(host, "/api/v2/log/entries", &body));
     }
     Ok(requests)
+}
+
+/// What Fulcio wants: the token, the key, and the token's subject signed with it.
+fn certificate_request(signer: &P256Signer, email: &str, token: &str) -> Result<String, Failure> {
+    let pem = vidimus_core::encoding::pem("PUBLIC KEY", signer.spki());
+    Ok(format!(
+        concat!(
+            r#"{{"credentials":{{"oidcIdentityToken":"{}"}},"publicKeyRequest":{{"#,
+            r#""publicKey":{{"algorithm":"ECDSA","content":"{}"}},"proofOfPossession":"{}"}}}}"#
+        ),
+        token,
+        pem.replace('\n', "\\n"),
+        encode(signer.sign(email.as_bytes())?),
+    ))
+}
+
+fn post(host: &str, path: &str, body: &str) -> Bytes {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n");
+    format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).into()
 }
 
 /// Sends every request once; returns the time that all took, and each answer's.
@@ -144,7 +172,7 @@ async fn client(mut connection: TcpStream, requests: Arc<Vec<Bytes>>, next: Arc<
     Ok(times)
 }
 
-/// Reads one answer, which must be 201.
+/// Reads one answer, which must be 200 (a certificate) or 201 (an entry).
 async fn read_answer(connection: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<(), Failure> {
     buffer.clear();
     loop {
@@ -158,7 +186,7 @@ async fn read_answer(connection: &mut TcpStream, buffer: &mut Vec<u8>) -> Result
         if buffer.len() < end + 4 + length {
             continue;
         }
-        if !head.starts_with("HTTP/1.1 201") {
+        if !head.starts_with("HTTP/1.1 20") {
             return Err(String::from_utf8_lossy(buffer).into_owned().into());
         }
         return Ok(());
@@ -169,5 +197,5 @@ fn report(took: Duration, times: &mut [Duration]) {
     times.sort();
     let at = |percent: usize| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
     let rate = f64::from(u32::try_from(times.len()).unwrap_or(u32::MAX)) / took.as_secs_f64();
-    println!("{rate:.0} entries/s, p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", at(50), at(99), at(100));
+    println!("{rate:.0} a second, p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", at(50), at(99), at(100));
 }

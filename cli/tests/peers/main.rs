@@ -7,6 +7,7 @@
 
 mod blobs;
 mod bundles;
+mod differential;
 mod images;
 mod peer;
 mod rekor;

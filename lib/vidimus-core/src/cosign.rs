@@ -248,7 +248,7 @@ impl Layer {
         };
         put(SIGNATURE, Some(self.signature.as_ref().map(encode).unwrap_or_default()));
         // cosign sets the two together, the chain empty if it has none.
-        put(CHAIN, self.certificate.as_ref().map(|_| self.chain.clone().unwrap_or_default()));
+        put(CHAIN, self.chain.clone().or_else(|| self.certificate.as_ref().map(|_| String::new())));
         put(CERTIFICATE, self.certificate.clone());
         put(BUNDLE, self.bundle.as_ref().map(go_json));
         let timestamp = |der: &Vec<u8>| go_json(&Rfc3161Timestamp { signed_rfc3161_timestamp: Base64(der.clone()) });
@@ -272,6 +272,12 @@ mod tests {
 
     fn image() -> Digest {
         "sha256:e747a30b8b3d3cd105e7aeac8af0065bc4bebef484368afc33b4ed29176cf3af".parse().unwrap()
+    }
+
+    #[test]
+    fn a_chain_without_certificate_is_not_lost() {
+        let layer = Layer { signature: Some(vec![1]), chain: Some("chain".into()), ..Layer::new(LayerKind::SimpleSigning) };
+        assert_eq!(Layer::parse(&layer.descriptor(b"{}")), Ok(Some(layer)));
     }
 
     #[test]

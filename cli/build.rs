@@ -1,5 +1,5 @@
 //! Links the binary at a fixed address. A position-independent one has some 25 000 pointers to adjust at every start, which touches a
-//! hundred pages: a quarter of what it costs to verify a file. Libraries, heap and stack stay at random addresses.
+//! hundred pages, a quarter of those that verifying a file touches. Libraries, heap and stack stay at random addresses.
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");

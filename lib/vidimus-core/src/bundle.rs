@@ -270,7 +270,9 @@ impl Bundle {
     /// Reads a bundle and checks its limits and that it has one content and one signer.
     pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
         limits::check_len("bundle", json.len(), limits::ATTESTATION_BYTES)?;
-        let bundle: Self = serde_json::from_slice(json).map_err(|e| ParseError::new("bundle", e))?;
+        // Whether it is Unicode is told once, not for each of its strings.
+        let text = std::str::from_utf8(json).map_err(|e| ParseError::new("bundle", e))?;
+        let bundle: Self = serde_json::from_str(text).map_err(|e| ParseError::new("bundle", e))?;
         bundle.check()?;
         Ok(bundle)
     }

@@ -12,7 +12,7 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use const_oid::ObjectIdentifier;
-use der::asn1::{Any, Ia5String, Ia5StringRef, OctetString, PrintableStringRef, Utf8StringRef};
+use der::asn1::{Any, AnyRef, Ia5String, Ia5StringRef, OctetString, PrintableStringRef, Utf8StringRef};
 use der::{Decode, Encode, Tag, Tagged};
 use serde::{Serialize, Serializer};
 use x509_cert::Certificate;
@@ -23,6 +23,9 @@ use x509_cert::ext::pkix::name::{GeneralName, OtherName};
 use crate::ParseError;
 
 const FORMAT: &str = "Fulcio certificate";
+
+/// 1.3.6.1.4.1.57264.1, as its bytes: of an extension's identifier, one byte follows.
+const ARC: &[u8] = &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x83, 0xbf, 0x30, 0x01];
 
 /// The type of an `otherName` that carries a user name, `name!domain`: arc 7.
 pub const OTHER_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.57264.1.7");
@@ -116,7 +119,13 @@ extensions! {
 impl Extension {
     /// The extension with this object identifier.
     pub fn from_oid(oid: &ObjectIdentifier) -> Option<Self> {
-        Self::ALL.iter().copied().find(|e| e.oid() == *oid)
+        Self::from_oid_bytes(oid.as_bytes())
+    }
+
+    /// The extension with this object identifier, given as the content of its DER.
+    fn from_oid_bytes(oid: &[u8]) -> Option<Self> {
+        let [arc] = oid.strip_prefix(ARC)? else { return None };
+        Self::ALL.iter().copied().find(|e| *e as u8 == *arc)
     }
 
     /// The extension with this [`Extension::config_name`].
@@ -150,7 +159,7 @@ impl Extension {
         if self.is_bare() {
             return std::str::from_utf8(value).map(str::to_owned).map_err(|e| bad(&e));
         }
-        let any = Any::from_der(value).map_err(|e| bad(&e))?;
+        let any = AnyRef::from_der(value).map_err(|e| bad(&e))?;
         // Fulcio writes UTF8String; Go reads any of these into a string, so certificates with them verify elsewhere.
         let text = match any.tag() {
             Tag::Utf8String => any.decode_as::<Utf8StringRef<'_>>().map(|s| s.as_str().to_owned()),
@@ -298,16 +307,21 @@ impl Claims {
 
     /// Reads the claims out of a certificate's extensions.
     pub fn from_extensions(list: &[X509Extension]) -> Result<Self, ParseError> {
+        Self::from_values(list.iter().map(|x509| (x509.extn_id.as_bytes(), x509.extn_value.as_bytes())))
+    }
+
+    /// Reads the claims out of a certificate's extensions: for each, the content of its object identifier's DER, and its value.
+    pub fn from_values<'a>(list: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<Self, ParseError> {
         let mut claims = Self::default();
         let mut seen_names = false;
-        for x509 in list {
-            if x509.extn_id == SUBJECT_ALT_NAME {
+        for (oid, value) in list {
+            if oid == SUBJECT_ALT_NAME.as_bytes() {
                 if std::mem::replace(&mut seen_names, true) {
                     return Err(san("present twice"));
                 }
-                claims.identities = identities(x509.extn_value.as_bytes())?;
-            } else if let Some(extension) = Extension::from_oid(&x509.extn_id) {
-                let text = extension.decode(x509.extn_value.as_bytes())?;
+                claims.identities = identities(value)?;
+            } else if let Some(extension) = Extension::from_oid_bytes(oid) {
+                let text = extension.decode(value)?;
                 // RFC 5280 §4.2: an extension appears once. Readers that keep the first and readers that keep the last
                 // would otherwise see two different identities.
                 if claims.extensions.0.insert(extension, text).is_some() {
@@ -466,6 +480,7 @@ mod tests {
         for e in Extension::ALL {
             assert_eq!(Extension::from_oid(&e.oid()), Some(*e));
             assert_eq!(Extension::from_config_name(e.config_name()), Some(*e));
+            assert_eq!(e.oid().as_bytes(), [ARC, &[*e as u8]].concat());
         }
         assert_eq!(Extension::TokenSubject.oid().to_string(), "1.3.6.1.4.1.57264.1.24");
         assert_eq!(Extension::from_oid(&OTHER_NAME), None);

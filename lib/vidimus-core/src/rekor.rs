@@ -4,7 +4,7 @@
 //! certificates as base64 of PEM, those of Rekor v2 as base64 of DER. Verifiers always hash the stored bytes, never a
 //! re-serialisation.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,20 +54,14 @@ pub enum Body {
 impl Body {
     /// Reads a canonical body.
     pub fn parse(body: &[u8]) -> Result<Self, ParseError> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "camelCase")]
-        struct Head {
-            api_version: String,
-            kind: String,
-        }
-        let err = |e: serde_json::Error| ParseError::new("log entry", e);
-        let head: Head = serde_json::from_slice(body).map_err(err)?;
-        match (head.kind.as_str(), head.api_version.as_str()) {
-            ("hashedrekord", "0.0.1") => spec(body).map(Self::HashedRekordV001),
-            ("hashedrekord", "0.0.2") => spec(body).map(Self::HashedRekordV002),
-            ("dsse", "0.0.1") => spec(body).map(Self::DsseV001),
-            ("intoto", "0.0.1") => spec(body).map(Self::IntotoV001),
-            ("intoto", "0.0.2") => spec(body).map(Self::IntotoV002),
+        let text = std::str::from_utf8(body).map_err(|e| ParseError::new("log entry", e))?;
+        let head = Head::of_canonical(text).map_or_else(|| Head::of_any(text), Ok)?;
+        match (&*head.kind, &*head.api_version) {
+            ("hashedrekord", "0.0.1") => head.spec(text).map(Self::HashedRekordV001),
+            ("hashedrekord", "0.0.2") => head.spec(text).map(Self::HashedRekordV002),
+            ("dsse", "0.0.1") => head.spec(text).map(Self::DsseV001),
+            ("intoto", "0.0.1") => head.spec(text).map(Self::IntotoV001),
+            ("intoto", "0.0.2") => head.spec(text).map(Self::IntotoV002),
             (kind, version) => {
                 Err(ParseError::at("log entry", "kind", format_args!("{kind} {version} is not a kind that we verify")))
             }
@@ -87,9 +81,37 @@ impl Body {
     }
 }
 
-fn spec<S: serde::de::DeserializeOwned>(body: &[u8]) -> Result<S, ParseError> {
-    let entry: Entry<S> = serde_json::from_slice(body).map_err(|e| ParseError::at("log entry", "spec", e))?;
-    Ok(entry.spec)
+/// What kind of entry a body is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Head<'a> {
+    #[serde(borrow)]
+    api_version: Cow<'a, str>,
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+}
+
+impl<'a> Head<'a> {
+    /// Canonical JSON has its members in order, so that the kind is known before the body is read.
+    fn of_canonical(body: &'a str) -> Option<Self> {
+        let (api_version, rest) = body.strip_prefix(r#"{"apiVersion":""#)?.split_once('"')?;
+        let (kind, rest) = rest.strip_prefix(r#","kind":""#)?.split_once('"')?;
+        rest.starts_with(r#","spec":"#).then_some(Self { api_version: api_version.into(), kind: kind.into() })
+    }
+
+    fn of_any(body: &'a str) -> Result<Self, ParseError> {
+        serde_json::from_str(body).map_err(|e| ParseError::new("log entry", e))
+    }
+
+    /// The body's content, in the form of this kind.
+    fn spec<S: serde::de::DeserializeOwned>(&self, body: &str) -> Result<S, ParseError> {
+        let err = |e: &dyn fmt::Display| ParseError::at("log entry", "spec", e);
+        let entry: Entry<S> = serde_json::from_str(body).map_err(|e| err(&e))?;
+        if entry.kind != self.kind || entry.api_version != self.api_version {
+            return Err(err(&"kind or version in a form that is not canonical"));
+        }
+        Ok(entry.spec)
+    }
 }
 
 fn entry<S>(kind: &str, version: &str, spec: S) -> Entry<S> {
@@ -454,12 +476,8 @@ impl LogEntryV1 {
 /// The bytes that a signed entry timestamp is over: JCS of body, time, log id and index.
 pub fn promise_payload(body: &[u8], integrated_time: i64, log_id: &[u8], log_index: i64) -> Vec<u8> {
     // Written by hand because it is on the hot path of every verification; the test compares it with RFC 8785 proper.
-    format!(
-        r#"{{"body":"{}","integratedTime":{integrated_time},"logID":"{}","logIndex":{log_index}}}"#,
-        encoding::encode(body),
-        hex::encode(log_id)
-    )
-    .into_bytes()
+    let (body, log_id) = (encoding::encode(body), hex::encode(log_id));
+    format!(r#"{{"body":"{body}","integratedTime":{integrated_time},"logID":"{log_id}","logIndex":{log_index}}}"#).into_bytes()
 }
 
 #[cfg(test)]
@@ -495,6 +513,20 @@ mod tests {
         let error = Body::parse(br#"{"apiVersion":"0.0.1","kind":"rekord","spec":{}}"#).unwrap_err();
         assert!(error.why.contains("rekord 0.0.1"), "{error}");
         assert!(Body::parse(br#"{"apiVersion":"0.0.1","kind":"dsse","spec":{}}"#).is_err());
+    }
+
+    #[test]
+    fn bodies_in_another_order_are_read_as_well() {
+        let bundle = Bundle::from_json(include_bytes!("../../../testdata/wire/bundle-a.v1.json")).unwrap();
+        let canonical = &bundle.verification_material.tlog_entries[0].canonicalized_body.0;
+        let text = std::str::from_utf8(canonical).unwrap();
+        let kind = r#""kind":"hashedrekord","#;
+        assert!(text.contains(kind));
+        let other = text.replace(kind, "").replacen('{', &format!("{{ {kind}"), 1);
+        assert_eq!(Body::parse(other.as_bytes()).unwrap(), Body::parse(canonical).unwrap());
+        for twice in [text.replacen(kind, &format!("{kind}{kind}"), 1), text.replacen('{', r#"{"apiVersion":"0.0.2","#, 1)] {
+            assert!(Body::parse(twice.as_bytes()).is_err(), "{twice}");
+        }
     }
 
     #[test]

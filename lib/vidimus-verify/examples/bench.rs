@@ -28,8 +28,8 @@ const SHORT: usize = 180;
 fn main() {
     let a_txt = "sha256:a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf".parse::<Digest>().unwrap();
     compare("Rekor v1, bundle 0.3", "happy-path", "production", &a_txt, |sizes| {
-        // Artifact (of which the digest is given), SCT, promise, checkpoint; certificate.
-        vec![p256(32), p256(sizes.certificate), p256(sizes.promise), p256(SHORT), p384(sizes.certificate)]
+        // Envelope, SCT, promise, checkpoint; certificate.
+        vec![p256(sizes.payload), p256(sizes.certificate), p256(sizes.promise), p256(SHORT), p384(sizes.certificate)]
     });
     compare("Rekor v2, bundle 0.3", "staging-rekor2-dsse", "staging", &a_txt, |sizes| {
         // Envelope, SCT; certificate, timestamp; checkpoint.

@@ -6,7 +6,7 @@ use crate::{
     Artifact, CertificateSigner, CheckId, Format, KeySigner, Material, Policy, PublicKey, Rejection, RequiredSigner,
     SignedEntity, Signer, TrustRoot, Verified, VerifiedEntry,
     binding::Expected,
-    chain,
+    chain::{self, VerifiedChain},
     check::Journal,
     form, identity,
     log::{self, LogEvidence},
@@ -58,8 +58,8 @@ pub fn verify(
 
     let (signer, matched_identity) = match &claimed.certificate {
         Some(certificate) => {
-            let holder = holder(certificate)?;
             let chain = chain::check(certificate, &times, trust, &mut journal)?;
+            let holder = holder(certificate, &chain)?;
             sct::check(certificate, &chain, trust, policy, &mut journal)?;
             signature::check(&signed, &claimed.key, &mut journal)?;
             let matched = identity::check(&chain, &holder, policy, &mut journal)?;
@@ -121,8 +121,9 @@ impl<'a> Claimed<'a> {
     }
 }
 
-fn holder(certificate: &Certificate) -> Result<CertificateSigner, Rejection> {
-    CertificateSigner::new(certificate).map_err(|e| Rejection::CertificateUnusable { why: e.to_string() })
+/// Who holds the certificate, as the authority that issued it says.
+fn holder(certificate: &Certificate, chain: &VerifiedChain<'_>) -> Result<CertificateSigner, Rejection> {
+    CertificateSigner::new(certificate, &chain.issuer().name).map_err(|e| Rejection::CertificateUnusable { why: e.to_string() })
 }
 
 /// A quorum of witnesses is asked for, and no checkpoint was verified that they could have cosigned.

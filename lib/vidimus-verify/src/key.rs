@@ -15,6 +15,8 @@ use sha2::digest::{FixedOutput, HashMarker, Output, OutputSizeUser, Reset, Updat
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoRef};
 use vidimus_core::{Algorithm, Digest, ParseError, digest::sha256, encoding};
 
+use crate::x509::hex;
+
 /// The kind of a public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -217,8 +219,7 @@ impl fmt::Debug for PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} sha256:", self.algorithm)?;
-        self.fingerprint().iter().try_for_each(|b| write!(f, "{b:02x}"))
+        write!(f, "{} sha256:{}", self.algorithm, hex(&self.fingerprint()))
     }
 }
 

@@ -135,7 +135,7 @@ impl<'a> Sct<'a> {
 /// The embedded SCTs.
 fn read_list(leaf: &Certificate) -> Result<Vec<Sct<'_>>, String> {
     let extension = leaf.extension(CT_PRECERT_SCTS).ok_or("the certificate has none")?;
-    parse_list(extension.extn_value.as_bytes())
+    parse_list(extension)
 }
 
 /// A TLS-encoded list in an `OCTET STRING`.

@@ -441,7 +441,7 @@ impl TimestampSigner {
         if certificate.key_usage()?.is_some_and(|usage| !usage.digital_signature() && !usage.non_repudiation()) {
             return Err(bad(&"not for signatures"));
         }
-        let critical = certificate.extension(rfc5280::ID_CE_EXT_KEY_USAGE).is_some_and(|e| e.critical);
+        let critical = certificate.has_critical(rfc5280::ID_CE_EXT_KEY_USAGE);
         let purposes = certificate.extended_key_usage()?.map(|p| p.0).unwrap_or_default();
         if !critical || purposes != [Purpose::TimeStamping.oid()] {
             return Err(bad(&"its extended key usage is not timeStamping alone, critical"));

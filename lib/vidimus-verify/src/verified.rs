@@ -1,9 +1,10 @@
 //! The result of a verification that succeeded. Only [`crate::verify`] makes these values.
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use vidimus_core::{
     Digest, ParseError,
+    encoding::Base64,
     fulcio::{Claims, Extension, Identity},
     intoto::Header as Statement,
 };
@@ -120,20 +121,23 @@ pub struct CertificateSigner {
     oidc_issuer: Option<String>,
     authority: String,
     serial: String,
-    fingerprint: Digest,
+    /// DER; reports show its digest.
+    #[serde(rename = "fingerprint", serialize_with = "as_digest")]
+    certificate: Base64,
     not_before: Timestamp,
     not_after: Timestamp,
 }
 
 impl CertificateSigner {
-    pub(crate) fn new(certificate: &x509::Certificate) -> Result<Self, ParseError> {
-        let claims = Claims::from_extensions(certificate.extensions())?;
+    /// The holder of a certificate that this authority issued.
+    pub(crate) fn new(certificate: &x509::Certificate, authority: &str) -> Result<Self, ParseError> {
+        let claims = Claims::from_values(certificate.extensions())?;
         Ok(Self {
             oidc_issuer: claims.issuer().map(str::to_owned),
             claims,
-            authority: certificate.issuer_text(),
+            authority: authority.to_owned(),
             serial: x509::hex(certificate.serial()),
-            fingerprint: Digest::sha256(certificate.der()),
+            certificate: certificate.der().into(),
             not_before: certificate.not_before,
             not_after: certificate.not_after,
         })
@@ -177,9 +181,14 @@ impl CertificateSigner {
         &self.serial
     }
 
+    /// The certificate in DER.
+    pub fn certificate(&self) -> &[u8] {
+        self.certificate.as_bytes()
+    }
+
     /// SHA-256 of the certificate.
-    pub fn fingerprint(&self) -> &Digest {
-        &self.fingerprint
+    pub fn fingerprint(&self) -> Digest {
+        Digest::sha256(self.certificate())
     }
 
     /// From when on the certificate is valid.
@@ -191,6 +200,10 @@ impl CertificateSigner {
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
+}
+
+fn as_digest<S: Serializer>(certificate: &Base64, serializer: S) -> Result<S::Ok, S::Error> {
+    Digest::sha256(certificate.as_bytes()).serialize(serializer)
 }
 
 /// The holder of a managed key.

@@ -18,10 +18,7 @@ use jiff::Timestamp;
 use spki::AlgorithmIdentifierRef;
 use vidimus_core::{Algorithm, ParseError, limits};
 use x509_cert::{
-    ext::{
-        Extension,
-        pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier},
-    },
+    ext::pkix::{AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier},
     name::Name,
     time::Time,
 };
@@ -50,10 +47,17 @@ pub(crate) struct Certificate {
     pub(crate) not_before: Timestamp,
     pub(crate) not_after: Timestamp,
     extensions: Vec<Extension>,
-    /// Where the bytes of each extension lie.
-    extension_places: Vec<Range<usize>>,
     scheme: Result<(KeyFamily, Scheme), Oid>,
     signature: Range<usize>,
+}
+
+/// Where an extension and its parts lie in the certificate.
+#[derive(Clone)]
+struct Extension {
+    whole: Range<usize>,
+    oid: Range<usize>,
+    critical: bool,
+    value: Range<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,10 +78,9 @@ impl Certificate {
             return Err(ParseError::new("certificate", "the signature algorithm inside differs from the one outside"));
         }
         limits::check_count("certificate", "extensions", tbs.extensions.len(), EXTENSIONS)?;
+        refuse_duplicates(&tbs.extensions)?;
         let place = |part: &[u8]| range_in(der, part);
-        let (extension_places, extensions): (Vec<_>, Vec<_>) =
-            tbs.extensions.into_iter().map(|(raw, extension)| (place(raw), extension)).unzip();
-        refuse_duplicates(&extensions)?;
+        let extensions = tbs.extensions.iter().map(|e| e.place_in(der)).collect();
         Ok(Self {
             tbs: place(outer.tbs),
             serial: tbs.serial.to_vec(),
@@ -87,7 +90,6 @@ impl Certificate {
             not_before: tbs.not_before,
             not_after: tbs.not_after,
             extensions,
-            extension_places,
             scheme: scheme_of(&outer.algorithm),
             signature: place(outer.signature),
             der: der.to_vec(),
@@ -125,18 +127,27 @@ impl Certificate {
         name_text(self.subject())
     }
 
-    pub(crate) fn extensions(&self) -> &[Extension] {
-        &self.extensions
+    /// The extensions: the content of each object identifier, and the value.
+    pub(crate) fn extensions(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.extensions.iter().map(|e| (&self.der[e.oid.clone()], &self.der[e.value.clone()]))
     }
 
-    pub(crate) fn extension(&self, oid: Oid) -> Option<&Extension> {
-        self.extensions.iter().find(|e| e.extn_id == oid)
+    /// The value of an extension.
+    pub(crate) fn extension(&self, oid: Oid) -> Option<&[u8]> {
+        self.extensions().find_map(|(id, value)| (id == oid.as_bytes()).then_some(value))
     }
 
-    /// A critical extension that this crate does not understand, if there is one: RFC 5280 §4.2 says to refuse the certificate. The
-    /// poison of precertificates (RFC 6962 §3.1) is such an extension.
-    pub(crate) fn unknown_critical(&self) -> Option<Oid> {
-        self.extensions.iter().find(|e| e.critical && !UNDERSTOOD.contains(&e.extn_id)).map(|e| e.extn_id)
+    /// Whether there is this extension, and it is critical.
+    pub(crate) fn has_critical(&self, oid: Oid) -> bool {
+        self.extensions.iter().any(|e| e.critical && &self.der[e.oid.clone()] == oid.as_bytes())
+    }
+
+    /// A critical extension that this crate does not understand, if there is one, by its object identifier: RFC 5280 §4.2 says to
+    /// refuse the certificate. The poison of precertificates (RFC 6962 §3.1) is such an extension.
+    pub(crate) fn unknown_critical(&self) -> Option<String> {
+        let mut ids = self.extensions.iter().filter(|e| e.critical).map(|e| &self.der[e.oid.clone()]);
+        let unknown = ids.find(|id| !UNDERSTOOD.iter().any(|oid| oid.as_bytes() == *id))?;
+        Some(Oid::from_bytes(unknown).map_or_else(|_| hex(unknown), |oid| oid.to_string()))
     }
 
     pub(crate) fn basic_constraints(&self) -> Result<Option<BasicConstraints>, ParseError> {
@@ -181,19 +192,15 @@ impl Certificate {
     /// The signed part without the list of SCTs: what a CT log signed as the precertificate (RFC 6962 §3.2). Every other byte stays
     /// as it is.
     pub(crate) fn tbs_without_scts(&self) -> Result<Vec<u8>, ParseError> {
-        let kept: Vec<&[u8]> = self
-            .extensions
-            .iter()
-            .zip(&self.extension_places)
-            .filter(|(extension, _)| extension.extn_id != rfc6962::CT_PRECERT_SCTS)
-            .map(|(_, place)| &self.der[place.clone()])
-            .collect();
+        let scts = rfc6962::CT_PRECERT_SCTS;
+        let kept = self.extensions.iter().filter(|e| &self.der[e.oid.clone()] != scts.as_bytes());
+        let kept: Vec<_> = kept.map(|e| &self.der[e.whole.clone()]).collect();
         rebuild_tbs(&self.der[self.tbs.clone()], &kept).map_err(|e| ParseError::new("certificate", e))
     }
 
     fn decode<'a, T: Decode<'a>>(&'a self, oid: Oid, what: &'static str) -> Result<Option<T>, ParseError> {
-        let Some(extension) = self.extension(oid) else { return Ok(None) };
-        T::from_der(extension.extn_value.as_bytes()).map(Some).map_err(|e| ParseError::at("certificate", what, e))
+        let Some(value) = self.extension(oid) else { return Ok(None) };
+        T::from_der(value).map(Some).map_err(|e| ParseError::at("certificate", what, e))
     }
 }
 
@@ -238,7 +245,38 @@ struct Tbs<'a> {
     spki: &'a [u8],
     not_before: Timestamp,
     not_after: Timestamp,
-    extensions: Vec<(&'a [u8], Extension)>,
+    extensions: Vec<ExtensionRef<'a>>,
+}
+
+/// An extension (RFC 5280 §4.1): object identifier, criticality and value.
+struct ExtensionRef<'a> {
+    whole: &'a [u8],
+    oid: &'a [u8],
+    critical: bool,
+    value: &'a [u8],
+}
+
+impl<'a> ExtensionRef<'a> {
+    fn read(whole: &'a [u8]) -> der::Result<Self> {
+        let mut fields = asn1::content(whole, asn1::SEQUENCE)?;
+        let oid = asn1::content(asn1::take(&mut fields)?, asn1::OID)?;
+        let critical = asn1::tag(fields) == Some(asn1::BOOLEAN) && read_boolean(asn1::take(&mut fields)?)?;
+        let value = asn1::content(fields, asn1::OCTET_STRING)?;
+        Ok(Self { whole, oid, critical, value })
+    }
+
+    fn place_in(&self, certificate: &[u8]) -> Extension {
+        let place = |part| range_in(certificate, part);
+        Extension { whole: place(self.whole), oid: place(self.oid), critical: self.critical, value: place(self.value) }
+    }
+}
+
+fn read_boolean(der: &[u8]) -> der::Result<bool> {
+    match asn1::content(der, asn1::BOOLEAN)? {
+        [0x00] => Ok(false),
+        [0xff] => Ok(true),
+        _ => Err(Tag::Boolean.value_error()),
+    }
 }
 
 const VERSION: u8 = asn1::context(0);
@@ -277,9 +315,9 @@ fn read_time<'a>(reader: &mut impl Reader<'a>) -> der::Result<Timestamp> {
     Timestamp::from_second(seconds).map_err(|_| Tag::GeneralizedTime.value_error())
 }
 
-fn read_extensions(explicit: &[u8]) -> der::Result<Vec<(&[u8], Extension)>> {
+fn read_extensions(explicit: &[u8]) -> der::Result<Vec<ExtensionRef<'_>>> {
     let list = asn1::children(asn1::content(explicit, EXTENSIONS_TAG)?, asn1::SEQUENCE)?;
-    list.into_iter().map(|raw| Ok((raw, Extension::from_der(raw)?))).collect()
+    list.into_iter().map(ExtensionRef::read).collect()
 }
 
 /// The `TBSCertificate` with its list of extensions replaced.
@@ -300,10 +338,10 @@ fn rebuild_tbs(tbs: &[u8], extensions: &[&[u8]]) -> der::Result<Vec<u8>> {
 }
 
 /// RFC 5280 §4.2: an extension appears at most once.
-fn refuse_duplicates(extensions: &[Extension]) -> Result<(), ParseError> {
+fn refuse_duplicates(extensions: &[ExtensionRef<'_>]) -> Result<(), ParseError> {
     for (i, extension) in extensions.iter().enumerate() {
-        if extensions[..i].iter().any(|e| e.extn_id == extension.extn_id) {
-            return Err(ParseError::at("certificate", extension.extn_id, "present twice"));
+        if extensions[..i].iter().any(|e| e.oid == extension.oid) {
+            return Err(ParseError::at("certificate", format_args!("extension {}", hex(extension.oid)), "present twice"));
         }
     }
     Ok(())
@@ -353,13 +391,17 @@ fn name_text(der: &[u8]) -> String {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+        }
+    }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use der::Encode as _;
     use vidimus_core::encoding;
 
     use super::*;
@@ -382,7 +424,8 @@ mod tests {
     #[test]
     fn only_the_list_of_scts_is_taken_out() {
         let certificate = Certificate::parse(&golden()).unwrap();
-        let list = certificate.extension(rfc6962::CT_PRECERT_SCTS).unwrap().to_der().unwrap();
+        let list = certificate.extensions.iter().find(|e| certificate.der[e.oid.clone()] == *rfc6962::CT_PRECERT_SCTS.as_bytes());
+        let list = &certificate.der[list.unwrap().whole.clone()];
         let tbs = &certificate.der[certificate.tbs.clone()];
         let without = certificate.tbs_without_scts().unwrap();
         assert!(!without.windows(list.len()).any(|w| w == list));

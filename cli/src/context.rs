@@ -40,10 +40,15 @@ impl Context {
         Client::new(self.http_config())
     }
 
+    /// Whether `--network=none` was asked for.
+    pub(crate) fn is_without_network(&self) -> bool {
+        self.global.network == NetworkChoice::None
+    }
+
     /// How HTTP clients of this run behave.
     pub(crate) fn http_config(&self) -> Config {
         let mut config = Config::default();
-        if self.global.network == NetworkChoice::None {
+        if self.is_without_network() {
             config.network = Network::None;
         }
         config

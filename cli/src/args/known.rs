@@ -14,7 +14,7 @@ const DEPRECATED: &[(&str, &str)] = &[
     ("tlog_upload", "use a signing configuration without a log"),
     ("insecure_skip_verify", "what is signed is always verified before it is pushed"),
     ("new_bundle_format", "every format is read, and bundles are written"),
-    ("offline", "verification with --trusted-root is offline"),
+    ("offline", "log entries travel with the signature"),
     ("private_infrastructure", "it has no effect"),
     ("experimental_oci11", "it has no effect"),
     ("check_claims", "the claims are always checked"),
@@ -22,6 +22,9 @@ const DEPRECATED: &[(&str, &str)] = &[
     ("file_path", "use --images"),
     ("json_input", "use --images"),
 ];
+
+/// What says where to look for the log entry of a signature that came without it: files have such signatures.
+const MISSING_ENTRY: [&str; 2] = ["offline", "rekor_url"];
 
 const SIGNING: &[&str] = &[
     "key",
@@ -70,12 +73,19 @@ fn not_built(command: &str) -> Vec<&'static str> {
     lists.concat()
 }
 
-/// Adds the flags that are not built, hidden.
-pub(super) fn add(name: &str, command: clap::Command) -> clap::Command {
+/// Adds the flags that are not built, hidden. Flags of cosign's that have an effect on files only are shown there.
+pub(super) fn add(name: &str, mut command: clap::Command) -> clap::Command {
+    if is_about_files(name) {
+        command = MISSING_ENTRY.into_iter().fold(command, |command, id| command.mut_arg(id, |arg| arg.hide(false)));
+    }
     command.args(not_built(name).into_iter().map(|flag| {
         // Alone or with a value: both forms must reach the error below rather than clap's "unexpected argument".
         Arg::new(flag).long(flag).hide(true).action(ArgAction::Set).num_args(0..=1).default_missing_value("true")
     }))
+}
+
+fn is_about_files(command: &str) -> bool {
+    matches!(command, "verify-blob" | "verify-blob-attestation")
 }
 
 /// Warnings for deprecated flags that were typed; an error for flags that are not built.
@@ -97,6 +107,7 @@ pub(super) fn judge(name: &str, matches: &ArgMatches) -> Result<Vec<String>, cla
         let why = "--new-bundle-format=false is not built yet: signatures are written as bundles\n";
         return Err(clap::Error::raw(ErrorKind::UnknownArgument, why));
     }
-    let typed = DEPRECATED.iter().filter(|(id, _)| given(id) == Some(ValueSource::CommandLine));
+    let has_effect = |id: &str| is_about_files(name) && MISSING_ENTRY.contains(&id);
+    let typed = DEPRECATED.iter().filter(|(id, _)| given(id) == Some(ValueSource::CommandLine) && !has_effect(id));
     Ok(typed.map(|(id, instead)| format!("Flag --{} has been deprecated, {instead}", id.replace('_', "-"))).collect())
 }

@@ -75,7 +75,7 @@ pub(crate) struct EvidenceArgs {
     /// Require an RFC 3161 timestamp
     #[arg(long)]
     pub use_signed_timestamps: bool,
-    /// Deprecated: verification with --trusted-root is offline anyway
+    /// Do not ask the log for the entry of a signature that came without it
     #[arg(long, hide = true)]
     pub offline: bool,
     /// Deprecated: no effect
@@ -87,7 +87,7 @@ pub(crate) struct EvidenceArgs {
     /// Deprecated: every format is always read
     #[arg(long, hide = true)]
     pub experimental_oci11: bool,
-    /// Deprecated: no effect, entries travel with the signature
+    /// The log (Rekor v1) to ask for the entry of a signature that came without it; the trusted root's by default
     #[arg(long, hide = true, value_name = "URL")]
     pub rekor_url: Option<String>,
     /// No effect: candidates are always checked in parallel

@@ -6,6 +6,7 @@ mod demo;
 mod failures;
 mod inspect;
 mod look;
+mod missing;
 mod sign;
 mod stack;
 mod token;

@@ -1,4 +1,5 @@
-//! `verify-blob` and `verify-blob-attestation`. Nothing here needs a network if the trust comes from files.
+//! `verify-blob` and `verify-blob-attestation`. Nothing here needs a network if the trust comes from files, and the signature with its
+//! evidence.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use vidimus::{
 };
 
 use super::{
-    failures,
+    failures, missing,
     sign::{now, open},
     verify::tell,
 };
@@ -24,8 +25,8 @@ use crate::{
     },
 };
 
-type SignedEntityResult = Result<SignedEntity, ParseError>;
-type Candidates = Vec<SignedEntityResult>;
+pub(super) type SignedEntityResult = Result<SignedEntity, ParseError>;
+pub(super) type Candidates = Vec<SignedEntityResult>;
 
 pub(super) fn verify_blob(context: &mut Context, args: VerifyBlobArgs) -> Result<End, Failure> {
     let Asked { policy, quorum } = asked(context, &args.identity, &args.github, &args.evidence, &args.strict)?;
@@ -33,6 +34,7 @@ pub(super) fn verify_blob(context: &mut Context, args: VerifyBlobArgs) -> Result
     let candidates = candidates(&args.bundle, &args.detached, |bytes| Ok(SignedEntity::detached(bytes)))?;
     let blob = file_or_digest(&args.blob)?;
     let trust = roots::instances_now(context, &args.trust, &args.files, Needs::of(&args.evidence, &args.strict))?;
+    let candidates = missing::complete(context, candidates, &blob, &args.evidence, &policy, &trust)?;
     let request = Request { trust: &trust, policy: &policy, quorum, at: now() };
     let result = blob::verify_blob(candidates, &blob.artifact(), &request);
     accept(context, &result.map_err(|e| failures::blob(&e))?)
@@ -53,6 +55,7 @@ pub(super) fn verify_blob_attestation(context: &mut Context, args: VerifyBlobAtt
         (Some(_), Some(_)) => return Err(Failure::usage("the file and --digest exclude each other")),
     };
     let trust = roots::instances_now(context, &args.trust, &args.files, Needs::of(&args.evidence, &args.strict))?;
+    let candidates = missing::complete(context, candidates, &blob, &args.evidence, &policy, &trust)?;
     let request = Request { trust: &trust, policy: &policy, quorum, at: now() };
     let result = blob::verify_blob_attestation(candidates, &blob.artifact(), &wanted, &request);
     accept(context, &result.map_err(|e| failures::blob(&e))?)

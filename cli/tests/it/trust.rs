@@ -335,17 +335,38 @@ fn a_signature_in_a_file_of_its_own() {
     let signer = sandbox.signer();
     let line = |rest: &str| sandbox.run(&format!("verify-blob {signer} {rest} f"));
     for (sig, cert, tsr) in [("f.sig", "f.pem", "f.tsr"), (&*signature, "f.pem.base64", "f.tsr.json")] {
-        let flags = format!("--signature {sig} --certificate {cert} --rfc3161-timestamp {tsr}");
+        let flags = format!("--signature {sig} --certificate {cert} --rfc3161-timestamp {tsr} --offline");
         line(&flags).exits(1).says("0 of 1 required log entries").says("--insecure-ignore-tlog");
         line(&format!("{flags} --insecure-ignore-tlog")).exits(0).says("Verified OK").says("NOT checked, as asked");
     }
     line("--signature f.sig --certificate f.pem --insecure-ignore-tlog").exits(1).says("prove when the signature was made");
     let now = line("--signature f.sig --certificate f.pem --insecure-ignore-tlog --insecure-current-time").exits(0);
     now.says("only that it is valid now");
-    line("--signature f.sig").exits(1);
+    line("--signature f.sig --offline").exits(1);
     line("--signature f.sig --bundle f.json").exits(2);
     line("--bundle f.json --certificate f.pem").exits(2);
     line("").exits(2).says("--bundle FILE");
+}
+
+#[test]
+fn a_log_entry_that_did_not_travel_along_is_asked_for() {
+    let sandbox = signed();
+    let bundle = sandbox.json("f.json");
+    let certificate = bundle["verificationMaterial"]["certificate"]["rawBytes"].as_str().unwrap();
+    sandbox.file("f.sig", bundle["messageSignature"]["signature"].as_str().unwrap());
+    sandbox.file("f.pem", encoding::pem("CERTIFICATE", &encoding::decode(certificate).unwrap()));
+    sandbox.file("g", "other");
+    let signer = sandbox.signer();
+    let line = |rest: &str| sandbox.run(&format!("verify-blob {signer} --signature f.sig --certificate f.pem {rest}"));
+    // By the trusted root, or by name.
+    line("f").exits(0).says("asking http").says("Verified OK");
+    line(&format!("--rekor-url {} f", stack().origin())).exits(0);
+    line("g").exits(1).says("0 of 1 required log entries");
+    line("--offline f").exits(1).says("0 of 1 required log entries");
+    line("--network=none f").exits(1).says("0 of 1 required log entries");
+    // Not asked is not "not there".
+    line(&format!("--rekor-url http://{} f", nobody())).exits(3).says("could not be fetched").says("--offline");
+    line("--rekor-url nowhere f").exits(2);
 }
 
 #[test]

@@ -45,7 +45,10 @@ fn files_that_cosign_2_wrote() {
     let blob = |rest: &[&str], file: &str| sandbox.vidimus(&[&["verify-blob"], &whom[..], rest, &[file]].concat());
     blob(&["--bundle", &old], &file).ok();
     blob(&["--bundle", &old], &other).refused("no matching signatures");
-    // A signature without its log entry: nothing says when it was made.
+    // A signature without its log entry, which the log is asked for.
+    blob(&["--signature", &sig, "--certificate", &cert], &file).ok();
+    blob(&["--signature", &sig, "--certificate", &cert], &other).refused("0 of 1 required log entries");
+    // Without asking, nothing says when it was made.
     let detached = ["--signature", &sig, "--certificate", &cert, "--insecure-ignore-tlog"];
     blob(&detached, &file).refused("prove when the signature was made");
     blob(&[&detached[..], &["--insecure-current-time"]].concat(), &file).ok();

@@ -39,6 +39,19 @@ impl Instances {
         logs.max_by_key(|log| log.valid_for.start).map(|log| log.id.as_slice())
     }
 
+    /// The base URLs of the Rekor v1 logs, which can be asked for an entry that does not travel with its signature. Each once: the
+    /// shards of a log share an URL.
+    pub fn searchable_logs(&self) -> Vec<&str> {
+        let logs = self.members.iter().flat_map(|(_, root)| &root.logs).filter(|log| log.is_rekor_v1());
+        let mut urls = Vec::new();
+        for url in logs.filter_map(|log| log.base_url()) {
+            if !urls.contains(&url) {
+                urls.push(url);
+            }
+        }
+        urls
+    }
+
     /// [`verify`] by the instance that the signature belongs to. If none accepts it, the reason of the one that knew the signature's
     /// services is given; with several of them, the one that got furthest.
     pub fn verify(
@@ -88,5 +101,14 @@ mod tests {
         let found = instances.log_id(&format!("{}/", url.trim_end_matches('/'))).unwrap();
         assert!(same > 1 || found == id, "{url}");
         assert!(instances.log_id("https://elsewhere.example").is_none() && instances.log_id("").is_none());
+    }
+
+    #[test]
+    fn logs_of_rekor_v1_can_be_searched() {
+        let root = TrustedRoot::from_json(include_bytes!("../../../testdata/public/roots/staging.json")).unwrap();
+        assert!(root.tlogs.len() > 1, "staging has logs of both versions");
+        let instances = Instances::one("staging", TrustRoot::new(&root).unwrap());
+        assert_eq!(instances.searchable_logs(), ["https://rekor.sigstage.dev"]);
+        assert!(Instances::empty().searchable_logs().is_empty());
     }
 }

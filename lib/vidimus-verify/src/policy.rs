@@ -107,6 +107,11 @@ impl Policy {
         self
     }
 
+    /// In how many different logs the signature must have an entry.
+    pub fn log_entries(&self) -> usize {
+        self.log_entries
+    }
+
     /// An inclusion proof for every log entry that counts, also in formats that can carry a promise alone (bundle 0.1, cosign's
     /// layers). Without this, those formats' signed promises count; bundles 0.2 and newer always need the proof.
     #[must_use]

@@ -170,6 +170,15 @@ impl Log {
         larger_curve && self.key.verifies(Scheme::Hashed(Algorithm::Sha256), message, signature)
     }
 
+    /// Rekor v1's log ids are those of Certificate Transparency, the key's digest; Rekor v2's depend on the log's name as well.
+    pub(crate) fn is_rekor_v1(&self) -> bool {
+        self.id == self.key.fingerprint()
+    }
+
+    pub(crate) fn base_url(&self) -> Option<&str> {
+        Some(self.base_url.trim_end_matches('/')).filter(|url| !url.is_empty())
+    }
+
     /// Whether an entry with this log id is of this log.
     pub(crate) fn is(&self, id: &[u8]) -> bool {
         self.id == id || self.checkpoint_id.as_deref() == Some(id)

@@ -22,7 +22,7 @@ use vidimus_net::{
     http::Kind,
     rekor::{RekorError, RekorV1},
 };
-use vidimus_verify::PublicKey;
+use vidimus_verify::{self as engine, Material, PublicKey, SignedEntity};
 
 /// A bundle that could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,8 @@ pub enum BundleToolError {
         what: &'static str,
     },
 }
+
+const NO_SIGNER: BundleToolError = BundleToolError::Missing("no signer: give --certificate or --key");
 
 /// The files that a bundle is made of, as their bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -127,6 +129,23 @@ impl Parts {
         let signer = signer(inputs, old.cert.as_deref())?;
         let timestamp = inputs.timestamp.map(|bytes| read("--rfc3161-timestamp", bytes, timestamp)).transpose()?;
         Ok(Self { artifact, content, envelope_texts, signer, timestamp, promised: old.rekor_bundle })
+    }
+
+    /// The parts of a signature over a file, or a statement, that came without its log entry. `artifact` is the SHA-256 digest of the
+    /// file; `key` is the managed key by which it must be, where there is one.
+    pub fn of(entity: &SignedEntity, artifact: Digest, key: Option<&PublicKey>) -> Result<Self, BundleToolError> {
+        let signer = match (key, entity.material()) {
+            (Some(key), _) => Signer::PublicKey(key.spki().to_vec()),
+            (None, Material::Certificates(chain)) => chain.first().cloned().map(Signer::Certificate).ok_or(NO_SIGNER)?,
+            (None, _) => return Err(NO_SIGNER),
+        };
+        let (content, envelope_texts) = match entity.content() {
+            engine::Content::Envelope { envelope, .. } => {
+                (OwnedContent::Dsse(envelope.clone()), go_texts(envelope).map(String::into_bytes).collect())
+            }
+            _ => (message(&artifact, entity.signature().to_vec()), Vec::new()),
+        };
+        Ok(Self { artifact, content, envelope_texts, signer, timestamp: None, promised: None })
     }
 
     /// Whether the old bundle holds a log entry, which must then not be left out.
@@ -254,7 +273,7 @@ fn signer(inputs: Inputs<'_>, old_cert: Option<&str>) -> Result<Signer, BundleTo
         (Some(block), None) => {
             read("--bundle", &block.der, PublicKey::from_pem_or_der).map(|key| Signer::PublicKey(key.spki().to_vec()))
         }
-        (None, None) => Err(BundleToolError::Missing("no signer: give --certificate or --key")),
+        (None, None) => Err(NO_SIGNER),
     }
 }
 

@@ -394,7 +394,7 @@ pub(crate) struct TufClientArgs {
     /// A target; may be given several times
     #[arg(long, global = true, value_name = "NAME", allow_hyphen_values = true)]
     pub target_name: Vec<String>,
-    /// Where to put targets
+    /// Where to put targets, each under its percent-encoded name
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub target_dir: Option<PathBuf>,
     /// Where the repository's targets are; targets/ below --metadata-url otherwise

@@ -14,3 +14,4 @@ mod rekor;
 mod sandbox;
 mod trust;
 mod tuf;
+mod tuf_client;

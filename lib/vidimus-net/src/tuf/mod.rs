@@ -3,9 +3,9 @@
 //! [`initialize`] pins a root and fetches everything once. After that, [`Tuf::material`] gives the trusted root and the signing
 //! configuration from the cache while they are fresh, and refreshes them otherwise, at most once for each [`Tuf`].
 //!
-//! The client workflow itself (signatures, thresholds, versions, expiry, hashes) is that of `sigstore-tuf`. Ours are the transport,
-//! the cache and the rule that nothing half-done is ever written: a refresh works on a copy in memory, and what it made replaces the
-//! cached files in one step or not at all.
+//! The client workflow (signatures, thresholds, versions, expiry, hashes) is in `workflow`, for this cache and for
+//! [`RepositoryClient`] alike. Here nothing half-done is ever written: a refresh works on a copy in memory, and what it made replaces
+//! the cached files in one step or not at all.
 
 mod client;
 mod error;
@@ -15,11 +15,11 @@ mod material;
 mod source;
 #[cfg(test)]
 mod tests;
+mod workflow;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use sigstore_tuf::{Error as WorkflowError, MetadataStore, Updater, UpdaterConfig, error::Result as WorkflowResult};
 use tokio::sync::OnceCell;
 use vidimus_core::{Algorithm, Digest, limits};
 
@@ -33,10 +33,11 @@ use self::{
     instance::{built_in_root, check_name, mirror_of},
     layout::{Files, Layout, Lock, read_optional},
     source::{Mirror, Source, from_http},
+    workflow::{Store, Workflow},
 };
 use crate::{
     environment::Environment,
-    http::{Client, HttpError, Network, Retry},
+    http::{Client, Network, Retry},
 };
 
 /// Sigstore's public-good instance.
@@ -55,8 +56,6 @@ const TRUSTED_ROOT: &str = "trusted_root.json";
 const SIGNING_CONFIG: &str = "signing_config.v0.2.json";
 /// Time for one file of a mirror while the cache could be used instead.
 const BRIEF: Duration = Duration::from_secs(5);
-/// Most root rotations walked in one refresh. Roots rotate a few times a year at most.
-const ROOT_ROTATIONS: u32 = 128;
 
 /// When cached metadata may be used without asking the mirror. Expired metadata never is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -164,7 +163,7 @@ pub async fn initialize(http: &Client, options: &TufOptions, now: Timestamp) -> 
         (None, None) => cached_root(layout.as_ref(), &name)?.ok_or_else(|| TufError::NoRoot { mirror: name.clone() })?,
     };
     let repository = mirror.repository(http);
-    let (fetched, files) = fetch(repository, &root, Files::new(), now).await.map_err(|e| explain(e, &name, None))?;
+    let (fetched, files) = fetch(&name, repository, &root, Files::new(), now).await?;
     let material = fetched.into_material(&name, true, &mut warnings)?;
     let directory = match &layout {
         None => None,
@@ -229,7 +228,7 @@ impl Tuf {
         name: &str,
         mirror: &Mirror,
         root: &[u8],
-        cached: Result<Fetched, WorkflowError>,
+        cached: Result<Fetched, TufError>,
         now: Timestamp,
     ) -> Result<TrustMaterial, TufError> {
         let mut warnings = Vec::new();
@@ -248,12 +247,12 @@ impl Tuf {
         let files = layout.map(|layout| layout.load(name)).transpose()?.unwrap_or_default();
         if held.is_some()
             && self.is_fresh(layout, name, now)
-            && let Ok((fetched, _)) = fetch(Source::Cache(files.clone()), root, Files::new(), now).await
+            && let Ok((fetched, _)) = fetch(name, Source::Cache(files.clone()), root, Files::new(), now).await
         {
             return fetched.into_material(name, false, &mut warnings);
         }
         let http = if cached.is_ok() { brief(&self.http) } else { self.http.clone() };
-        match fetch(mirror.repository(&http), root, files, now).await {
+        match fetch(name, mirror.repository(&http), root, files, now).await {
             Ok((fetched, files)) => {
                 let kept = held.as_ref().map_or(Ok(()), |(layout, lock)| layout.replace(lock, name, &files, now));
                 if let Err(e) = kept {
@@ -262,13 +261,18 @@ impl Tuf {
                 }
                 fetched.into_material(name, true, &mut warnings)
             }
-            Err(error) => match (http_error(&error), cached) {
+            Err(error) => match (error, cached) {
                 // An outage is no reason to stop trusting what is signed to be valid now.
-                (Some(why), Ok(fetched)) => {
+                (TufError::Unreachable { why, .. }, Ok(fetched)) => {
                     warnings.push(format!("the TUF mirror {name} could not be reached, using its cached metadata: {why}"));
                     fetched.into_material(name, false, &mut warnings)
                 }
-                (_, cached) => Err(explain(error, name, cached.err())),
+                (TufError::Unreachable { mirror, why, .. }, Err(error)) => {
+                    // An empty cache is no reason to mention the cache.
+                    let cached = (!matches!(error, TufError::Incomplete { .. })).then(|| error.to_string());
+                    Err(TufError::Unreachable { mirror, why, cached })
+                }
+                (error, _) => Err(error),
             },
         }
     }
@@ -290,9 +294,9 @@ impl Tuf {
         name: &str,
         root: &[u8],
         now: Timestamp,
-    ) -> Result<Result<Fetched, WorkflowError>, TufError> {
+    ) -> Result<Result<Fetched, TufError>, TufError> {
         let files = layout.map(|layout| layout.load(name)).transpose()?.unwrap_or_default();
-        Ok(fetch(Source::Cache(files), root, Files::new(), now).await.map(|(fetched, _)| fetched))
+        Ok(fetch(name, Source::Cache(files), root, Files::new(), now).await.map(|(fetched, _)| fetched))
     }
 
     fn is_fresh(&self, layout: Option<&Layout>, name: &str, now: Timestamp) -> bool {
@@ -343,70 +347,49 @@ impl Fetched {
 
 /// Runs the whole workflow from `root`, with `seed` as what was trusted before (no version may fall below it). Gives what it found,
 /// and the files to keep.
-async fn fetch(repository: Source, root: &[u8], seed: Files, now: Timestamp) -> Result<(Fetched, Files), WorkflowError> {
-    let store = Arc::new(Staging(std::sync::Mutex::new(seed)));
-    let mut config = updater_config();
-    config.target_max_length = u64::try_from(limits::TRUST_BYTES).unwrap_or(u64::MAX);
-    let mut updater = Updater::new(repository, root)?.with_config(config).with_store(Arc::clone(&store));
-    updater.refresh(now).await?;
-    let trusted_root = updater.get_target(TRUSTED_ROOT, now).await?;
-    let signing_config = match updater.get_target(SIGNING_CONFIG, now).await {
+async fn fetch(name: &str, repository: Source, root: &[u8], seed: Files, now: Timestamp) -> Result<(Fetched, Files), TufError> {
+    let targets = repository.targets();
+    let mut workflow = Workflow::start(name, repository, targets, root, Staging(seed))?;
+    workflow.refresh(now).await?;
+    let trusted_root = staged_target(&mut workflow, TRUSTED_ROOT, now).await?;
+    let signing_config = match staged_target(&mut workflow, SIGNING_CONFIG, now).await {
         Ok(bytes) => Some(bytes),
-        Err(WorkflowError::TargetNotFound(_)) => None,
+        Err(TufError::NoTarget { .. }) => None,
         Err(error) => return Err(error),
     };
-    let set = updater.trusted();
-    let timestamp = set.timestamp().ok_or(WorkflowError::NotRefreshed)?;
-    let expiries = [
-        Some(set.root().expires),
-        Some(timestamp.expires),
-        set.snapshot().map(|role| role.expires),
-        set.targets_role("targets").map(|role| role.expires),
-    ];
-    let fetched = Fetched {
-        trusted_root,
-        signing_config,
-        root_version: set.root().version,
-        timestamp_version: timestamp.version,
-        expires: expiries.into_iter().flatten().min().unwrap_or(timestamp.expires),
-    };
-    drop(updater);
-    Ok((fetched, store.into_files()))
+    let [root_version, timestamp_version, ..] = workflow.trusted().versions();
+    let expires = workflow.trusted().expires();
+    Ok((Fetched { trusted_root, signing_config, root_version, timestamp_version, expires }, workflow.store.0))
 }
 
-/// The limits of every workflow. Those of one file are python-tuf's.
-fn updater_config() -> UpdaterConfig {
-    let mut config = UpdaterConfig::default();
-    config.max_root_rotations = ROOT_ROTATIONS;
-    config
+/// A target: the copy that is there already if it is still the right one.
+async fn staged_target(workflow: &mut Workflow<Staging>, name: &str, now: Timestamp) -> Result<Vec<u8>, TufError> {
+    let target = workflow.find(name, now).await?;
+    let kept = format!("targets/{name}");
+    if let Some(bytes) = workflow.store.load(&kept).filter(|bytes| target.fits(bytes, name).is_ok()) {
+        return Ok(bytes);
+    }
+    let bytes = workflow.fetch_target(name, &target, u64::try_from(limits::TRUST_BYTES).unwrap_or(u64::MAX)).await?;
+    workflow.store.keep(&kept, &bytes)?;
+    Ok(bytes)
 }
 
 /// The working copy of a refresh.
-struct Staging(std::sync::Mutex<Files>);
+#[derive(Debug)]
+struct Staging(Files);
 
-impl Staging {
-    fn files(&self) -> std::sync::MutexGuard<'_, Files> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+impl Store for Staging {
+    fn load(&self, name: &str) -> Option<Vec<u8>> {
+        self.0.get(name).cloned()
     }
 
-    /// The files that are worth keeping: not the second copy of metadata under its versioned name.
-    fn into_files(self: Arc<Self>) -> Files {
-        let mut files = std::mem::take(&mut *self.files());
-        files.retain(|name, _| {
-            let version = name.split('.').next().unwrap_or_default();
-            name.contains('/') || version.is_empty() || !version.bytes().all(|b| b.is_ascii_digit())
-        });
-        files
-    }
-}
-
-impl MetadataStore for Staging {
-    fn load(&self, name: &str) -> WorkflowResult<Option<Vec<u8>>> {
-        Ok(self.files().get(name).cloned())
+    fn keep(&mut self, name: &str, bytes: &[u8]) -> Result<(), CacheError> {
+        self.0.insert(name.to_owned(), bytes.to_vec());
+        Ok(())
     }
 
-    fn store(&self, name: &str, bytes: &[u8]) -> WorkflowResult<()> {
-        self.files().insert(name.to_owned(), bytes.to_vec());
+    fn drop_floors(&mut self) -> Result<(), CacheError> {
+        self.0.retain(|name, _| !matches!(name.as_str(), "timestamp.json" | "snapshot.json"));
         Ok(())
     }
 }
@@ -477,28 +460,4 @@ fn parse_checksum(text: &str) -> Result<Digest, TufError> {
     };
     let bytes = hex::decode(hex).map_err(|e| usage(&e))?;
     Digest::new(algorithm, bytes).map_err(|e| usage(&e))
-}
-
-/// The failed request below an error of the workflow, if that is what it was.
-fn http_error(error: &WorkflowError) -> Option<&HttpError> {
-    match error {
-        WorkflowError::Transport { source: Some(source), .. } => source.downcast_ref(),
-        _ => None,
-    }
-}
-
-/// An error of the workflow in this module's terms.
-fn explain(error: WorkflowError, mirror: &str, cached: Option<WorkflowError>) -> TufError {
-    let mirror = mirror.to_owned();
-    if let Some(why) = http_error(&error) {
-        // An empty cache is no reason to mention the cache.
-        let cached = cached.filter(|e| !matches!(e, WorkflowError::Transport { .. })).map(|e| crate::http::chain(&e));
-        return TufError::Unreachable { mirror, why: Box::new(why.clone()), cached };
-    }
-    match error {
-        WorkflowError::Expired { role, expires } => TufError::Expired { mirror, role, expires },
-        WorkflowError::TargetNotFound(target) => TufError::NoTarget { mirror, target },
-        WorkflowError::Transport { .. } => TufError::Incomplete { mirror, why: crate::http::chain(&error) },
-        other => TufError::Rejected { mirror, why: crate::http::chain(&other) },
-    }
 }

@@ -1,20 +1,28 @@
 //! Where TUF files come from: an HTTP mirror, a directory, or what is cached.
 //!
-//! Only "there is no such file" is [`None`]; a refused or broken answer never passes for the end of the chain of roots.
+//! Only "there is no such file" is [`None`]. For the next root a 403 says so, too: object stores answer like that for what they do not
+//! have. No other broken answer passes for the end of the chain of roots.
 
 use std::path::{Path, PathBuf};
 
-use sigstore_tuf::{
-    Error as TufError,
-    transport::{FetchFuture, Repository},
-};
 use url::Url;
 
-use super::layout::{Files, read_optional};
+use super::layout::{CacheError, Files, read_optional};
 use crate::{
     endpoint::below,
-    http::{Client, HttpError},
+    http::{Client, HttpError, StatusCode},
 };
+
+/// Why a file could not be had, which is not the same as that it is not there.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The mirror could not be asked, or its answer cannot be used.
+    Http(Box<HttpError>),
+    /// The directory could not be read.
+    Disk(CacheError),
+    /// The name or the file is not what can be served here.
+    Unusable(String),
+}
 
 /// A mirror as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,9 +56,12 @@ impl Mirror {
 }
 
 /// A place to fetch from.
+#[derive(Debug)]
 pub(super) enum Source {
     /// What is cached: metadata files without version numbers, targets without digests in their names.
     Cache(Files),
+    /// The targets among them.
+    CachedTargets(Files),
     /// A directory laid out like a mirror.
     Directory(PathBuf),
     /// A mirror.
@@ -58,31 +69,34 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// A place below this one.
-    pub(super) fn below(&self, name: &str) -> Self {
+    /// The targets of a repository whose metadata is here.
+    pub(super) fn targets(&self) -> Self {
         match self {
-            Self::Cache(files) => Self::Cache(files.clone()),
-            Self::Directory(dir) => Self::Directory(dir.join(name)),
-            Self::Http(http, base) => Self::Http(http.clone(), below(base, name)),
+            Self::Cache(files) | Self::CachedTargets(files) => Self::CachedTargets(files.clone()),
+            Self::Directory(dir) => Self::Directory(dir.join("targets")),
+            Self::Http(http, base) => Self::Http(http.clone(), below(base, "targets")),
         }
     }
 
-    async fn fetch(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, TufError> {
+    /// A file, of at most `limit` bytes.
+    pub(super) async fn fetch(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
         match self {
             Self::Cache(files) => Ok(files.get(&cached_name(name)).cloned()),
+            Self::CachedTargets(files) => Ok(files.get(&cached_name(&format!("targets/{name}"))).cloned()),
             Self::Directory(dir) => from_directory(dir, name, limit),
-            Self::Http(http, base) => from_http(http, &below(base, name), limit).await.map_err(transport),
+            // In a URL a backslash would be read as a slash.
+            Self::Http(http, base) => {
+                from_http(http, &below(base, &name.replace('\\', "%5C")), limit).await.map_err(|e| Fault::Http(e.into()))
+            }
         }
     }
-}
 
-impl Repository for Source {
-    fn fetch_metadata<'a>(&'a self, name: &'a str, max_length: u64) -> FetchFuture<'a> {
-        Box::pin(self.fetch(name, max_length))
-    }
-
-    fn fetch_target<'a>(&'a self, path: &'a str, max_length: u64) -> FetchFuture<'a> {
-        Box::pin(async move { self.fetch(&format!("targets/{path}"), max_length).await })
+    /// The root of a version; nothing if there is none (yet).
+    pub(super) async fn fetch_root(&self, version: u64, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
+        match self.fetch(&format!("{version}.root.json"), limit).await {
+            Err(Fault::Http(error)) if error.status == Some(StatusCode::FORBIDDEN) => Ok(None),
+            other => other,
+        }
     }
 }
 
@@ -95,22 +109,17 @@ pub(super) async fn from_http(http: &Client, url: &Url, limit: u64) -> Result<Op
     }
 }
 
-fn from_directory(dir: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>, TufError> {
+fn from_directory(dir: &Path, name: &str, limit: u64) -> Result<Option<Vec<u8>>, Fault> {
     // Names come from signed metadata or from us, but a name is not a licence to leave the directory.
     if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(TufError::transport(format!("{name:?} is not a name below the mirror")));
+        return Err(Fault::Unusable(format!("{name:?} is not a name below the mirror")));
     }
-    let bytes = read_optional(&dir.join(name)).map_err(|e| TufError::transport_with_source("reading the mirror", e))?;
-    match bytes {
+    match read_optional(&dir.join(name)).map_err(Fault::Disk)? {
         Some(bytes) if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit => {
-            Err(TufError::transport(format!("{name} has more than {limit} bytes")))
+            Err(Fault::Unusable(format!("{name} has more than {limit} bytes")))
         }
         other => Ok(other),
     }
-}
-
-fn transport(error: HttpError) -> TufError {
-    TufError::transport_with_source("fetching from the mirror", error)
 }
 
 /// The name in the cache of a file that a mirror serves: `5.snapshot.json` is kept as `snapshot.json`, `7.root.json` in the history,

@@ -2,7 +2,10 @@
 
 mod delegations;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
@@ -340,14 +343,26 @@ fn thresholds_count_keys_not_signatures() {
     repo.doc("timestamp").seeds = vec![2, 6];
     repo.publish();
     repo.refresh().unwrap();
-    // A role that names one key twice has one key.
-    repo.next_root(&[1], |root| root["roles"]["snapshot"] = json!({"keyids": [id(3), id(3)], "threshold": 2}));
+    // One key under two ids is one key.
+    repo.next_root(&[1], |root| {
+        root["keys"]["again"] = key(3);
+        root["roles"]["snapshot"] = json!({"keyids": [id(3), "again"], "threshold": 2});
+    });
     repo.bump(&["snapshot", "timestamp"]);
-    let error = repo.refresh().unwrap_err().to_string();
-    assert!(error.contains("1/2") && repo.versions()[2] == 1, "{error}");
-    // A threshold of nothing is none.
-    repo.next_root(&[1], |root| root["roles"]["timestamp"]["threshold"] = json!(0));
-    assert!(repo.refresh().is_err());
+    let mut signed: Value = serde_json::from_slice(&repo.read("2.snapshot.json")).unwrap();
+    let mut again = signed["signatures"][0].clone();
+    again["keyid"] = json!("again");
+    signed["signatures"].as_array_mut().unwrap().push(again);
+    repo.write("2.snapshot.json", signed.to_string());
+    repo.doc("timestamp").signed["meta"] = json!({"snapshot.json": {"version": 2}});
+    repo.write_role("timestamp");
+    repo.refuses("1/2 valid signatures", [3, 2, 1, 1]);
+    // A role that names one key twice, a threshold of nothing: no root.
+    for roles in [json!({"keyids": [id(3), id(3)], "threshold": 1}), json!({"keyids": [id(3)], "threshold": 0})] {
+        repo.root.signed["version"] = json!(3);
+        repo.next_root(&[1], |root| root["roles"]["snapshot"] = roles);
+        repo.refuses("malformed root metadata", [3, 2, 1, 1]);
+    }
 }
 
 #[test]
@@ -454,11 +469,80 @@ fn new_keys_end_a_fast_forward_attack() {
 }
 
 #[test]
+fn floors_fall_with_the_keys_that_made_them_and_only_with_them() {
+    // The snapshot's key was stolen; the timestamp, whose key was not, names a snapshot far ahead.
+    let mut repo = Repo::new();
+    for role in ["snapshot", "targets"] {
+        repo.doc(role).signed["version"] = json!(9_000);
+    }
+    repo.publish();
+    repo.refresh().unwrap();
+    for (role, version) in [("timestamp", 2), ("snapshot", 2), ("targets", 2)] {
+        repo.doc(role).signed["version"] = json!(version);
+    }
+    repo.rekey("snapshot", 20);
+    repo.publish();
+    // A run that ends after the root does not forget what it has to forget.
+    let timestamp = repo.read("timestamp.json");
+    fs::remove_file(repo.dir.path().join("timestamp.json")).unwrap();
+    assert!(matches!(repo.refresh(), Err(TufError::Incomplete { .. })));
+    assert_eq!(repo.versions(), [2, 1, 9_000, 9_000]);
+    repo.write("timestamp.json", &timestamp);
+    repo.refresh().unwrap();
+    assert_eq!(repo.versions(), [2, 2, 2, 2]);
+    assert!(!repo.metadata().join(DROPPED).exists());
+    // One key more is no reason to go back.
+    repo.next_root(&[1], |root| {
+        root["keys"][id(21)] = key(21);
+        root["roles"]["timestamp"]["keyids"].as_array_mut().unwrap().push(json!(id(21)));
+    });
+    repo.doc("timestamp").signed["version"] = json!(1);
+    repo.publish();
+    repo.refuses("rollback detected for timestamp", [3, 2, 2, 2]);
+}
+
+#[test]
+fn documents_are_read_as_the_specification_has_them() {
+    type Change = fn(&mut Value);
+    let refused: [Change; 9] = [
+        |doc| doc["version"] = json!(0),
+        |doc| doc["version"] = json!("1"),
+        |doc| doc["expires"] = json!("2026-12-31T00:00:00.5Z"),
+        |doc| doc["expires"] = json!("2026-12-31T00:00:00+00:00"),
+        |doc| doc["expires"] = json!("2026-12-31 00:00:00Z"),
+        |doc| doc["expires"] = json!("2026-02-30T00:00:00Z"),
+        |doc| doc["meta"] = json!({}),
+        |doc| doc["meta"]["snapshot.json"]["hashes"] = json!({}),
+        |doc| doc["spec_version"] = json!("1.x"),
+    ];
+    for change in refused {
+        let mut repo = Repo::new();
+        change(&mut repo.doc("timestamp").signed);
+        repo.write_role("timestamp");
+        repo.refuses("malformed timestamp metadata", [1, 0, 0, 0]);
+    }
+    let accepted: [Change; 3] = [
+        |doc| doc["expires"] = json!("9999-12-31T23:59:59Z"),
+        |doc| doc["spec_version"] = json!("1.1"),
+        |doc| doc["meta"]["snapshot.json"]["hashes"]["future"] = json!("00"),
+    ];
+    for change in accepted {
+        let mut repo = Repo::new();
+        change(&mut repo.doc("timestamp").signed);
+        repo.write_role("timestamp");
+        repo.refresh().unwrap();
+    }
+    // At the very second it expires it has expired.
+    let repo = Repo::new();
+    assert!(matches!(repo.refresh_at(VALID.parse().unwrap()), Err(TufError::Expired { .. })));
+}
+
+#[test]
 fn mixed_and_matched_files_are_refused() {
     // Another snapshot than the timestamp names: by digest, by length, by version.
     for break_pin in [
         (|pin: &mut Value| pin["hashes"]["sha256"] = json!("0".repeat(64))) as fn(&mut Value),
-        |pin| pin["length"] = json!(1),
+        |pin| pin["length"] = json!(100_000),
         |pin| *pin = json!({"version": 1, "hashes": {"md5": "00"}}),
     ] {
         let mut repo = Repo::new();
@@ -571,7 +655,7 @@ fn what_cannot_be_kept_is_a_failure() {
 }
 
 #[tokio::test]
-async fn over_http_each_file_is_asked_for_once_and_only_404_ends_the_roots() {
+async fn over_http_each_file_is_asked_for_once_and_no_broken_answer_ends_the_roots() {
     let mut repo = Repo::new();
     repo.add_target("targets", "a dir/file?.txt", b"odd");
     repo.publish();
@@ -592,7 +676,7 @@ async fn over_http_each_file_is_asked_for_once_and_only_404_ends_the_roots() {
     let (meta, files) = (server.url.join("meta").unwrap(), server.url.join("files/").unwrap());
     let open = || RepositoryClient::open(&impatient(), &repo.metadata(), meta.as_str(), Some(files.as_str())).unwrap();
     let targets = repo.home.path().join("targets");
-    for code in [403, 429, 500] {
+    for code in [401, 429, 500] {
         *fault.lock().unwrap() = Some(code);
         assert!(matches!(open().refresh(now()).await, Err(TufError::Unreachable { .. })), "{code}");
     }
@@ -603,7 +687,7 @@ async fn over_http_each_file_is_asked_for_once_and_only_404_ends_the_roots() {
     for fetched in [true, false] {
         for name in ["file.txt", "a dir/file?.txt"] {
             let done = client.download(name, &targets, now()).await.unwrap();
-            assert_eq!((done.path, done.fetched), (targets.join(name), fetched));
+            assert_eq!((done.path, done.fetched), (targets.join(local_name(name)), fetched));
         }
     }
     drop(client);
@@ -623,4 +707,8 @@ async fn over_http_each_file_is_asked_for_once_and_only_404_ends_the_roots() {
     client.refresh(now()).await.unwrap();
     assert!(!client.download("file.txt", &targets, now()).await.unwrap().fetched);
     assert_eq!(server.calls()[before..], expected[..2]);
+    // How an object store says that there is no such root.
+    *fault.lock().unwrap() = Some(403);
+    drop(client);
+    open().refresh(now()).await.unwrap();
 }

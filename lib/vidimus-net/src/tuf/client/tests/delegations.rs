@@ -97,13 +97,71 @@ fn odd_names_of_roles_and_targets_stay_inside() {
         assert!(repo.metadata().join(name).is_file(), "{name}");
     }
     assert!(!repo.home.path().join("outside.json").exists());
-    assert_eq!(local_name("dir/file"), Path::new("dir/file"));
-    for odd in ["../x", "/etc/passwd", "a//b", "a/./b", "", "a\\b"] {
-        let local = local_name(odd);
-        assert!(local.components().count() <= 1 && !local.is_absolute() && local != Path::new(".."), "{odd:?} {local:?}");
+    for (name, local) in [("file.txt", "file.txt"), ("dir/é", "dir%2F%C3%A9"), ("../x", "..%2Fx"), ("..", "%.."), ("", "%")] {
+        assert_eq!(local_name(name), local);
     }
+    for reserved in ["snapshot", ""] {
+        let mut repo = Repo::new();
+        repo.delegate("targets", reserved, 3, json!({"paths": ["*"]}));
+        repo.write_role("targets");
+        repo.doc("snapshot").signed["meta"] = json!({"targets.json": {"version": 1}});
+        let pin = repo.write_role("snapshot");
+        repo.doc("timestamp").signed["meta"] = json!({"snapshot.json": pin});
+        repo.write_role("timestamp");
+        assert!(repo.get("x").unwrap_err().to_string().contains("is no name for a delegated role"), "{reserved:?}");
+    }
+}
+
+#[test]
+fn a_role_that_cannot_be_had_ends_the_search() {
+    // Those after it are trusted less: they do not speak in its place.
+    for unpinned in [true, false] {
+        let mut repo = Repo::new();
+        repo.delegate("targets", "first", 10, json!({"paths": ["*"]}));
+        repo.delegate("targets", "second", 11, json!({"paths": ["*"]}));
+        repo.add_target("second", "x", b"second");
+        repo.publish();
+        match unpinned {
+            true => drop(repo.doc("snapshot").signed["meta"].as_object_mut().unwrap().remove("first.json")),
+            false => fs::remove_file(repo.dir.path().join("1.first.json")).unwrap(),
+        }
+        let pin = repo.write_role("snapshot");
+        repo.doc("timestamp").signed["meta"] = json!({"snapshot.json": pin});
+        repo.write_role("timestamp");
+        assert!(repo.get("x").is_err());
+    }
+}
+
+#[test]
+fn delegated_roles_that_have_not_changed_are_not_fetched_again() {
     let mut repo = Repo::new();
-    repo.delegate("targets", "snapshot", 3, json!({"paths": ["*"]}));
+    repo.delegate("targets", "first", 10, json!({"paths": ["*"]}));
+    repo.add_target("first", "x", b"first");
     repo.publish();
-    assert!(matches!(repo.get("x"), Err(TufError::NoTarget { .. })));
+    assert_eq!(repo.get("x").unwrap(), b"first");
+    fs::remove_file(repo.dir.path().join("1.first.json")).unwrap();
+    assert_eq!(repo.get("x").unwrap(), b"first");
+}
+
+#[test]
+fn hash_bins_share_all_targets() {
+    let mut repo = Repo::new();
+    let bins = json!({"keyids": [id(10)], "threshold": 1, "bit_length": 4, "name_prefix": "bin"});
+    repo.doc("targets").signed["delegations"] = json!({"keys": {id(10): key(10)}, "succinct_roles": bins});
+    repo.add_role("bin-e", "targets", 10, "targets");
+    repo.add_target("bin-e", "path/to/0", b"in its bin");
+    repo.add_target("bin-e", "path/to/1", b"in another's");
+    repo.publish();
+    assert_eq!(repo.get("path/to/0").unwrap(), b"in its bin");
+    assert!(repo.get("path/to/1").is_err());
+    // Both ways of delegating at once, bits that are none.
+    let delegations = repo.doc("targets").signed["delegations"].clone();
+    for (field, value) in
+        [("roles", json!([])), ("succinct_roles", json!({"keyids": [], "threshold": 1, "bit_length": 33, "name_prefix": "b"}))]
+    {
+        repo.doc("targets").signed["delegations"] = delegations.clone();
+        repo.doc("targets").signed["delegations"][field] = value;
+        repo.bump(&["targets", "snapshot", "timestamp"]);
+        assert!(repo.refresh().unwrap_err().to_string().contains("malformed targets metadata"));
+    }
 }

@@ -229,9 +229,5 @@ fn tuf(data: &[u8]) {
     // Two documents, one after the other: the root that is trusted, and what a repository answers.
     let split = data.windows(2).position(|w| w == b"\n\n").unwrap_or(data.len());
     let (root, next) = (&data[..split], data.get(split + 2..).unwrap_or_default());
-    let Ok(mut trusted) = sigstore_tuf::trusted::TrustedMetadataSet::from_root(root) else { return };
-    black_box(trusted.update_root(next).is_ok());
-    black_box(trusted.update_timestamp(next, now()).is_ok());
-    black_box(trusted.update_snapshot(next, now()).is_ok());
-    black_box(trusted.update_targets(next, now()).is_ok());
+    vidimus::net::fuzzing::tuf(root, next, now());
 }

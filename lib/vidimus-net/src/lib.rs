@@ -3,6 +3,7 @@
 mod endpoint;
 pub mod environment;
 pub mod fulcio;
+pub mod fuzzing;
 pub mod http;
 pub mod keys;
 pub mod oci;

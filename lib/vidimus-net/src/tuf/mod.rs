@@ -23,6 +23,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 use vidimus_core::{Algorithm, Digest, limits};
 
+pub(crate) use self::workflow::judge;
 pub use self::{
     client::{Downloaded, RepositoryClient, TARGET_BYTES, trust_root},
     error::TufError,

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use self::{
-    document::{Refused, Target},
+    document::{Document, Refused, Snapshot, Target, Targets, TimestampRole},
     trusted::{News, Trusted},
 };
 use super::{
@@ -236,4 +236,23 @@ fn faulty(mirror: &str, fault: Fault) -> TufError {
 /// Whether a root is signed by itself.
 pub(super) fn check_root(root: &[u8], place: &str) -> Result<(), TufError> {
     Trusted::new(root).map(drop).map_err(|e| refused(place, e))
+}
+
+/// What every rule makes of one document after a root; for the fuzz targets.
+pub(crate) fn judge(root: &[u8], next: &[u8], now: Timestamp) -> Option<Vec<bool>> {
+    let mut trusted = Trusted::new(root).ok()?;
+    let mut passed = vec![trusted.timestamp_floor(next).is_ok(), trusted.update_timestamp(next, now).is_ok()];
+    passed.extend([trusted.snapshot_floor(next, now).is_ok(), trusted.update_snapshot(next, now).is_ok()]);
+    passed.push(trusted.update_targets(next, "targets", "root", now).is_ok());
+    if let Some(delegations) = trusted.targets("targets").and_then(|targets| targets.delegations.as_ref()) {
+        passed.extend(delegations.roles_for("a/b.c").iter().map(|ask| delegations.speakers(&ask.role).is_some()));
+    }
+    // Documents of all kinds are read, whatever was refused before.
+    passed.extend([Document::<TimestampRole>::read(next).is_ok(), Document::<Snapshot>::read(next).is_ok()]);
+    let targets = Document::<Targets>::read(next).ok();
+    passed.extend(targets.iter().flat_map(|d| &d.body.delegations).map(|d| d.roles_for("a/b.c").is_empty()));
+    if let Ok(next) = trusted.next_root(next) {
+        trusted.adopt(next);
+    }
+    Some(passed)
 }

@@ -36,7 +36,7 @@ pub(super) fn verify_blob(context: &mut Context, args: VerifyBlobArgs) -> Result
     let trust = roots::instances_now(context, &args.trust, &args.files, Needs::of(&args.evidence, &args.strict))?;
     let candidates = missing::complete(context, candidates, &blob, &args.evidence, &policy, &trust)?;
     let request = Request { trust: &trust, policy: &policy, quorum, at: now() };
-    let result = blob::verify_blob(candidates, &blob.artifact(), &request);
+    let result = blob::verify_blob(candidates, &blob, &request);
     accept(context, &result.map_err(|e| failures::blob(&e))?)
 }
 
@@ -57,7 +57,7 @@ pub(super) fn verify_blob_attestation(context: &mut Context, args: VerifyBlobAtt
     let trust = roots::instances_now(context, &args.trust, &args.files, Needs::of(&args.evidence, &args.strict))?;
     let candidates = missing::complete(context, candidates, &blob, &args.evidence, &policy, &trust)?;
     let request = Request { trust: &trust, policy: &policy, quorum, at: now() };
-    let result = blob::verify_blob_attestation(candidates, &blob.artifact(), &wanted, &request);
+    let result = blob::verify_blob_attestation(candidates, &blob, &wanted, &request);
     accept(context, &result.map_err(|e| failures::blob(&e))?)
 }
 

@@ -311,6 +311,19 @@ impl Rejection {
         matches!(self, Self::ArtifactDigestUnknown { .. })
     }
 
+    /// Whether it may end differently if more digests of the artifact are known: those of algorithms that were left out.
+    pub fn depends_on_digests(&self) -> bool {
+        matches!(
+            self,
+            Self::ArtifactDigestUnknown { .. }
+                | Self::SignatureInvalid { .. }
+                | Self::StatementNotAbout { .. }
+                // Evidence that is about another digest does not count.
+                | Self::NotEnoughLogEntries { .. }
+                | Self::NotEnoughTimes { .. }
+        )
+    }
+
     /// How much this explains: among several rejections of one artifact, show the one with the highest rank. It grows with the number
     /// of checks that passed before.
     pub fn rank(&self) -> u8 {

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use jiff::Timestamp;
@@ -29,6 +30,8 @@ use crate::{
 const IN_MEMORY: u64 = 32 << 20;
 /// Bytes read at a time: large enough that system calls do not count.
 const CHUNK: usize = 256 << 10;
+/// All that a signature may be over.
+const ALGORITHMS: [Algorithm; 3] = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512];
 
 /// A file to verify: its bytes, or the digests of a large one.
 #[derive(Debug, Clone)]
@@ -37,6 +40,17 @@ pub enum Blob {
     Bytes(Vec<u8>),
     /// Known by digests.
     Digests(Vec<Digest>),
+    /// A large file, known by the digest that nearly all signatures are over.
+    File(LargeFile),
+}
+
+/// A file that is not held in memory.
+#[derive(Debug, Clone)]
+pub struct LargeFile {
+    path: PathBuf,
+    sha256: Digest,
+    /// Its digests with every algorithm, once they were asked for.
+    all: OnceLock<Vec<Digest>>,
 }
 
 /// A file that was not accepted, or could not be judged.
@@ -99,7 +113,8 @@ impl Blob {
         let file = File::open(path).map_err(fail)?;
         let metadata = file.metadata().map_err(fail)?;
         if metadata.is_file() && metadata.len() > IN_MEMORY {
-            return Self::hash(Vec::new(), file).map_err(fail);
+            let [sha256] = hash(Vec::new(), file, [Algorithm::Sha256]).map_err(fail)?;
+            return Ok(Self::File(LargeFile { path: path.to_owned(), sha256, all: OnceLock::new() }));
         }
         Self::read(file).map_err(fail)
     }
@@ -111,24 +126,7 @@ impl Blob {
         if u64::try_from(bytes.len()).is_ok_and(|len| len <= IN_MEMORY) {
             return Ok(Self::Bytes(bytes));
         }
-        Self::hash(bytes, source)
-    }
-
-    /// The digests of what was read already and of the rest.
-    fn hash(mut bytes: Vec<u8>, mut source: impl Read) -> io::Result<Self> {
-        let mut hashers = [Algorithm::Sha256, Algorithm::Sha384, Algorithm::Sha512].map(Hasher::new);
-        hashers.iter_mut().for_each(|h| h.update(&bytes));
-        bytes.resize(CHUNK, 0);
-        bytes.shrink_to_fit();
-        loop {
-            match source.read(&mut bytes) {
-                Ok(0) => break,
-                Ok(read) => hashers.iter_mut().for_each(|h| h.update(&bytes[..read])),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(Self::Digests(hashers.map(Hasher::finish).into()))
+        Ok(Self::Digests(hash(bytes, source, ALGORITHMS)?.into()))
     }
 
     /// As what a signature must be about.
@@ -136,12 +134,41 @@ impl Blob {
         match self {
             Self::Bytes(bytes) => Artifact::bytes(bytes),
             Self::Digests(digests) => Artifact::digests(digests.clone()),
+            Self::File(file) => Artifact::digest(file.sha256.clone()),
         }
+    }
+
+    /// With more digests than before, where there are more. They are all of one reading: a file that changes meanwhile is judged as
+    /// one or the other, not as a mixture.
+    fn in_full(&self) -> Result<Option<Artifact<'_>>, BlobError> {
+        let Self::File(file) = self else { return Ok(None) };
+        if file.all.get().is_none() {
+            let digests = File::open(&file.path).and_then(|open| hash(Vec::new(), open, ALGORITHMS));
+            let digests = digests.map_err(|source| BlobError::Io { path: file.path.clone(), source })?;
+            file.all.get_or_init(|| digests.into());
+        }
+        Ok(file.all.get().map(|digests| Artifact::digests(digests.clone())))
     }
 
     /// The SHA-256.
     pub fn sha256(&self) -> Option<Digest> {
         self.artifact().digest_with(Algorithm::Sha256).cloned()
+    }
+}
+
+/// The digests of what was read already and of the rest.
+fn hash<const N: usize>(mut bytes: Vec<u8>, mut source: impl Read, algorithms: [Algorithm; N]) -> io::Result<[Digest; N]> {
+    let mut hashers = algorithms.map(Hasher::new);
+    hashers.iter_mut().for_each(|h| h.update(&bytes));
+    bytes.resize(CHUNK, 0);
+    bytes.shrink_to_fit();
+    loop {
+        match source.read(&mut bytes) {
+            Ok(0) => return Ok(hashers.map(Hasher::finish)),
+            Ok(read) => hashers.iter_mut().for_each(|h| h.update(&bytes[..read])),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
     }
 }
 
@@ -193,24 +220,26 @@ fn is_old(json: &[u8]) -> bool {
 /// Verifies signatures over a file, or statements about it.
 pub fn verify_blob(
     candidates: Vec<Result<SignedEntity, ParseError>>,
-    artifact: &Artifact<'_>,
+    blob: &Blob,
     request: &Request<'_>,
 ) -> Result<Proven, BlobError> {
-    judge(candidates, request, |entity| request.verify(entity, artifact))
+    let artifact = blob.artifact();
+    judge(candidates, request, |entity| request.verify(entity, blob, &artifact))
 }
 
 /// Verifies statements about a file, which must be of a type.
 pub fn verify_blob_attestation(
     candidates: Vec<Result<SignedEntity, ParseError>>,
-    artifact: &Artifact<'_>,
+    blob: &Blob,
     wanted: &PredicateType,
     request: &Request<'_>,
 ) -> Result<Proven, BlobError> {
+    let artifact = blob.artifact();
     judge(candidates, request, |entity| {
         if !matches!(entity.content(), Content::Envelope { .. }) {
             return Err(BlobError::NotAStatement);
         }
-        let verified = request.verify(entity, artifact)?;
+        let verified = request.verify(entity, blob, &artifact)?;
         let found = verified.statement().map(|s| s.predicate_type.as_str()).unwrap_or_default();
         if found != wanted.as_str() {
             return Err(BlobError::PredicateType { wanted: wanted.clone(), found: found.to_owned() });
@@ -220,8 +249,13 @@ pub fn verify_blob_attestation(
 }
 
 impl Request<'_> {
-    fn verify(&self, entity: &SignedEntity, artifact: &Artifact<'_>) -> Result<Verified, BlobError> {
-        self.trust.verify(entity, artifact, self.policy, self.at).map_err(|rejection| {
+    fn verify(&self, entity: &SignedEntity, blob: &Blob, artifact: &Artifact<'_>) -> Result<Verified, BlobError> {
+        let judge = |artifact: &Artifact<'_>| self.trust.verify(entity, artifact, self.policy, self.at);
+        let mut verdict = judge(artifact);
+        if verdict.as_ref().is_err_and(Rejection::depends_on_digests) {
+            verdict = blob.in_full()?.map_or(verdict, |artifact| judge(&artifact));
+        }
+        verdict.map_err(|rejection| {
             let hint = origin::hint(&rejection, entity);
             BlobError::Rejected { rejection: Box::new(rejection), hint }
         })
@@ -311,6 +345,9 @@ pub fn given_statement(bytes: Vec<u8>, digest: &Digest) -> Result<Vec<u8>, Parse
 
 #[cfg(test)]
 mod tests {
+    use vidimus_core::dsse;
+    use vidimus_verify::PublicKey;
+
     use super::*;
 
     #[test]
@@ -326,6 +363,45 @@ mod tests {
             left -= now;
         }
         assert_eq!(digests[0], hasher.finish());
+    }
+
+    /// A statement whose only subject has a digest of `algorithm`, by a managed key; the file is larger than what is held in memory.
+    fn large_file_and_statement(folder: &Path, algorithm: Algorithm) -> (PathBuf, SignedEntity, PublicKey) {
+        use aws_lc_rs::{
+            encoding::AsDer,
+            rand::SystemRandom,
+            signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair},
+        };
+        let path = folder.join("large");
+        File::create(&path).unwrap().set_len(IN_MEMORY + 1).unwrap();
+        let digest = Digest::of(algorithm, &vec![0; usize::try_from(IN_MEMORY).unwrap() + 1]);
+        let predicate = Predicate::new(PredicateType::default(), b"{}").unwrap();
+        let payload = statement("large", &digest, &predicate).unwrap();
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+        let spki: aws_lc_rs::encoding::PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+        let signature = pair.sign(&SystemRandom::new(), &dsse::pae(dsse::IN_TOTO_PAYLOAD, &payload)).unwrap();
+        let envelope = dsse::Envelope::new(dsse::IN_TOTO_PAYLOAD, payload, signature.as_ref().to_vec());
+        let entity = SignedEntity::detached_envelope(&serde_json::to_vec(&envelope).unwrap()).unwrap();
+        (path, entity, PublicKey::from_spki(spki.as_ref()).unwrap())
+    }
+
+    #[test]
+    fn a_large_file_is_read_again_for_a_digest_that_was_left_out() {
+        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, entity, key) = large_file_and_statement(folder.path(), algorithm);
+            let policy = Policy::key(key).unsafe_without_log();
+            let trust = Instances::empty();
+            let request = Request { trust: &trust, policy: &policy, quorum: Quorum::default(), at: Timestamp::now() };
+            let blob = Blob::open(&path).unwrap();
+            verify_blob(vec![Ok(entity.clone())], &blob, &request).unwrap();
+            let Blob::File(file) = &blob else { panic!("in memory") };
+            assert_eq!(file.all.get().is_some(), algorithm != Algorithm::Sha256);
+
+            File::options().write(true).open(&path).unwrap().set_len(IN_MEMORY + 2).unwrap();
+            let error = verify_blob(vec![Ok(entity)], &Blob::open(&path).unwrap(), &request).unwrap_err();
+            assert!(matches!(error.rejection(), Some(Rejection::StatementNotAbout { .. })), "{error}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    process::Command,
 };
 
 #[expect(unreachable_pub, reason = "public in the crate of the fuzz targets")]
@@ -16,6 +17,8 @@ mod targets;
 
 /// Random inputs for each target; with the seeds, some seconds of an unoptimised build.
 const CHANGES: usize = 200;
+/// Inputs of each kept corpus, spread evenly over it: all of them take minutes.
+const KEPT: usize = 150;
 
 #[test]
 fn targets_survive_seeds_regressions_and_changes() {
@@ -35,6 +38,31 @@ fn targets_survive_seeds_regressions_and_changes() {
         }
     }
     println!("{tried} inputs for {} targets", targets::ALL.len());
+}
+
+/// What fuzzers found worth keeping, of `scripts/fuzz`.
+#[test]
+fn targets_survive_what_fuzzers_kept() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus");
+    let mut tried = 0;
+    for (name, _) in targets::ALL {
+        let unpacked = tempfile::tempdir().unwrap();
+        let archive = folder.join(format!("{name}.tar.xz"));
+        let tar = Command::new("tar").arg("-xJf").arg(&archive).arg("-C").arg(unpacked.path()).status();
+        if !tar.is_ok_and(|status| status.success()) {
+            assert!(std::env::var_os("CI").is_none(), "{}: needs tar and xz", archive.display());
+            println!("skipped: needs tar and xz");
+            return;
+        }
+        let inputs = regressions(unpacked.path());
+        assert!(!inputs.is_empty(), "{name} has no corpus");
+        for input in inputs.iter().step_by(inputs.len().div_ceil(KEPT)) {
+            tried += 1;
+            let survived = catch_unwind(AssertUnwindSafe(|| targets::run(name, input)));
+            assert!(survived.is_ok(), "{name}: {:?}", String::from_utf8_lossy(input));
+        }
+    }
+    println!("{tried} kept inputs");
 }
 
 /// Gives a fuzzer the seeds: `VIDIMUS_SEEDS` names the folder for them.

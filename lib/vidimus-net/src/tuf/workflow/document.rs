@@ -123,6 +123,11 @@ impl<T: Role> Document<T> {
         Err(Refused::Because(format!("signature threshold not met for role {role}: {found}/{asked} valid signatures")))
     }
 
+    /// Whether another document says the same, whoever signed it.
+    pub(crate) fn says_the_same(&self, other: &Self) -> bool {
+        self.canonical == other.canonical
+    }
+
     /// §5: what expires now has expired.
     pub(crate) fn fresh(&self, role: &str, now: Timestamp) -> Result<(), Refused> {
         if self.expires > TimeZone::UTC.to_datetime(now) {

@@ -149,7 +149,9 @@ impl Trusted {
         }
         as_pinned(role, new.version, pin, "snapshot")?;
         new.fresh(role, now)?;
-        let mut delegators = self.targets.remove(role).map(|loaded| loaded.delegators).unwrap_or_default();
+        // Another delegator has vouched for what it saw, not for what is served under that name now.
+        let same = self.targets.remove(role).filter(|loaded| loaded.document.says_the_same(&new));
+        let mut delegators = same.map(|loaded| loaded.delegators).unwrap_or_default();
         delegators.insert(delegator.to_owned());
         self.targets.insert(role.to_owned(), Loaded { document: new, delegators });
         Ok(())

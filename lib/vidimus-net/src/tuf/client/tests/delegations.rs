@@ -165,3 +165,35 @@ fn hash_bins_share_all_targets() {
         assert!(repo.refresh().unwrap_err().to_string().contains("malformed targets metadata"));
     }
 }
+
+/// Two roles delegate to one name with different keys, and the snapshot pins no digest.
+#[test]
+fn one_delegator_does_not_vouch_for_what_another_has_vouched_for() {
+    let mut repo = Repo::new();
+    for (delegator, seed, key) in [("a", 10, 20), ("b", 11, 21)] {
+        repo.delegate("targets", delegator, seed, json!({"paths": [format!("{delegator}/*")]}));
+        repo.delegate(delegator, "shared", key, json!({"paths": ["?/*"]}));
+    }
+    repo.doc("shared").seeds = vec![20];
+    for name in ["a/x", "a/y", "b/x"] {
+        repo.add_target("shared", name, b"of a");
+    }
+    repo.publish();
+    repo.doc("snapshot").signed["meta"]["shared.json"] = json!({"version": 1});
+    let pin = repo.write_role("snapshot");
+    repo.doc("timestamp").signed["meta"] = json!({"snapshot.json": pin});
+    repo.write_role("timestamp");
+
+    let folder = repo.home.path().join("targets");
+    let mut client = repo.client();
+    block_on(client.refresh(now())).unwrap();
+    let mut get = |name: &str| block_on(client.download(name, &folder, now()));
+    get("a/x").unwrap();
+    assert!(get("b/x").unwrap_err().to_string().contains("threshold"));
+    // The holder of the other key serves its own.
+    repo.doc("shared").seeds = vec![21];
+    repo.add_target("shared", "a/y", b"of b");
+    repo.write_role("shared");
+    get("b/x").unwrap();
+    assert!(get("a/y").unwrap_err().to_string().contains("threshold"));
+}

@@ -1,13 +1,19 @@
 //! Sigstore bundles, versions 0.1 to 0.3 (protobuf-specs `sigstore_bundle.proto`, in its JSON form).
 //!
-//! Read leniently where protobuf's JSON mapping is lenient (64-bit integers as strings or numbers, snake_case names, absent fields),
-//! written as cosign 3 writes. What a version *requires* of a bundle is checked by the verifier, which can say why.
+//! Read as leniently as protobuf's JSON mapping says (64-bit integers as strings or numbers, snake_case names, absent fields, any form
+//! of base64) and as strictly (no unknown members), written as cosign 3 writes. What a version *requires* of a bundle is checked by the verifier, which can say why.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize, de};
 
-use crate::{Algorithm, Digest, ParseError, dsse::Envelope, encoding::Base64, limits};
+use crate::{
+    Algorithm, Digest, ParseError,
+    dsse::Envelope,
+    encoding::Base64,
+    limits,
+    protobuf::{self, Unknown},
+};
 
 /// The media type of bundles that are written today; also the artifact type of bundle referrers.
 pub const MEDIA_TYPE_V03: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -203,12 +209,18 @@ pub struct TlogEntry {
 }
 
 /// The id of a log: see [`crate::checkpoint`] for how it follows from the key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogId {
     /// 32 bytes.
     #[serde(alias = "key_id")]
     pub key_id: Base64,
+}
+
+impl LogId {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.key_id.0.is_empty()
+    }
 }
 
 /// Kind and version of a log entry: `hashedrekord` `0.0.1`.
@@ -270,9 +282,7 @@ impl Bundle {
     /// Reads a bundle and checks its limits and that it has one content and one signer.
     pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
         limits::check_len("bundle", json.len(), limits::ATTESTATION_BYTES)?;
-        // Whether it is Unicode is told once, not for each of its strings.
-        let text = std::str::from_utf8(json).map_err(|e| ParseError::new("bundle", e))?;
-        let bundle: Self = serde_json::from_str(text).map_err(|e| ParseError::new("bundle", e))?;
+        let bundle: Self = protobuf::read("bundle", json, Unknown::Refused)?;
         bundle.check()?;
         Ok(bundle)
     }
@@ -419,6 +429,10 @@ impl<'de> Deserialize<'de> for Int64 {
             fn visit_u64<E: de::Error>(self, v: u64) -> Result<Int64, E> {
                 i64::try_from(v).map(Int64).map_err(E::custom)
             }
+            /// `null`, which protobuf's JSON has for what is not there.
+            fn visit_unit<E: de::Error>(self) -> Result<Int64, E> {
+                Ok(Int64(0))
+            }
             fn visit_str<E: de::Error>(self, v: &str) -> Result<Int64, E> {
                 v.parse().map(Int64).map_err(E::custom)
             }
@@ -472,6 +486,29 @@ mod tests {
             v["verificationMaterial"]["tlogEntries"] = vec![entry; limits::BUNDLE_EVIDENCE + 1].into();
         };
         assert!(change(many).is_err());
+    }
+
+    #[test]
+    fn what_protobufs_json_allows_and_what_not() {
+        let entry = |v: &mut serde_json::Value| v["verificationMaterial"]["tlogEntries"][0].take();
+        let set = |name: &'static str, new: serde_json::Value| {
+            change(move |v| {
+                let mut e = entry(v);
+                e[name] = new.clone();
+                v["verificationMaterial"]["tlogEntries"][0] = e;
+            })
+        };
+        let plain = change(|_| ()).unwrap();
+        let safe = |text: &str| text.replace('+', "-").replace('/', "_").trim_end_matches('=').to_owned();
+        let url_safe =
+            change(|v| v["messageSignature"]["signature"] = safe(v["messageSignature"]["signature"].as_str().unwrap()).into());
+        assert_eq!(url_safe.unwrap(), plain);
+        assert_eq!(
+            set("inclusionPromise", serde_json::Value::Null).unwrap().verification_material.tlog_entries[0].inclusion_promise,
+            None
+        );
+        assert!(set("unheardOf", 1.into()).unwrap_err().why.contains("not known"));
+        assert!(set("logId", serde_json::json!(["AA=="])).is_err(), "a list is no message");
     }
 
     #[test]

@@ -4,7 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ParseError, encoding::Base64, limits};
+use crate::{
+    ParseError,
+    encoding::Base64,
+    limits,
+    protobuf::{self, Unknown},
+};
 
 /// The payload type of in-toto statements.
 pub const IN_TOTO_PAYLOAD: &str = "application/vnd.in-toto+json";
@@ -16,6 +21,7 @@ pub struct Envelope {
     /// The signed bytes.
     pub payload: Base64,
     /// What the bytes are; part of what is signed.
+    #[serde(alias = "payload_type")]
     pub payload_type: String,
     /// The signatures, each over [`pae`].
     pub signatures: Vec<Signature>,
@@ -44,7 +50,7 @@ impl Envelope {
     /// Reads an envelope and checks its limits: at least one signature, at most [`limits::DSSE_SIGNATURES`].
     pub fn from_json(json: &[u8]) -> Result<Self, ParseError> {
         limits::check_len("DSSE envelope", json.len(), limits::ATTESTATION_BYTES)?;
-        let envelope: Self = serde_json::from_slice(json).map_err(|e| ParseError::new("DSSE envelope", e))?;
+        let envelope: Self = protobuf::read("DSSE envelope", json, Unknown::Ignored)?;
         envelope.check()?;
         Ok(envelope)
     }
@@ -89,10 +95,12 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_old_and_new_cosign_write() {
+    fn reads_what_old_and_new_cosign_and_others_write() {
         for json in [
             &br#"{"payloadType":"t","payload":"e30=","signatures":[{"keyid":"","sig":"AA=="}]}"#[..],
             br#"{"payload":"e30=","payloadType":"t","signatures":[{"sig":"AA=="}]}"#,
+            // The envelope's specification has URL-safe base64 too, and members that are to be ignored.
+            br#"{"payload":"e30","payload_type":"t","signatures":[{"sig":"AA","cert":"x"}],"more":1}"#,
         ] {
             assert_eq!(Envelope::from_json(json).unwrap(), Envelope::new("t", b"{}".to_vec(), vec![0]));
         }

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD},
+};
 use base64_simd::STANDARD as FAST;
 use serde::{Deserialize, Serialize, de};
 
@@ -11,7 +14,7 @@ use crate::ParseError;
 /// A multiple of three, so that the pieces' base64 is the whole's.
 const PIECE: usize = 48 << 10;
 
-/// Bytes that are standard base64 (RFC 4648 §4, padded) in JSON.
+/// Bytes that are standard base64 (RFC 4648 §4, padded) in JSON; in protobuf's JSON and DSSE envelopes, any base64 of that document.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Base64(pub Vec<u8>);
 
@@ -61,17 +64,25 @@ impl Serialize for Base64 {
 
 impl<'de> Deserialize<'de> for Base64 {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl de::Visitor<'_> for Text {
+        struct Bytes;
+        impl de::Visitor<'_> for Bytes {
             type Value = Base64;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a base64 string")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Base64, E> {
+                self.visit_bytes(text.as_bytes())
+            }
+            /// The string, as `serde_json` gives it: not yet checked for being UTF-8, which base64 is anyway.
+            fn visit_bytes<E: de::Error>(self, text: &[u8]) -> Result<Base64, E> {
                 decode(text).map(Base64).map_err(E::custom)
             }
+            /// The bytes, as our reader of protobuf's JSON gives them.
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Base64, E> {
+                Ok(Base64(bytes))
+            }
         }
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_byte_buf(Bytes)
     }
 }
 
@@ -85,6 +96,19 @@ pub fn decode(text: impl AsRef<[u8]>) -> Result<Vec<u8>, ParseError> {
     let text = text.as_ref();
     // The fast reader refuses the same texts, and does not say why.
     FAST.decode_to_vec(text).or_else(|_| STANDARD.decode(text)).map_err(|e| ParseError::new("base64", e))
+}
+
+/// Reads standard or URL-safe base64, with or without padding, as protobuf's JSON mapping and the DSSE envelope allow.
+pub fn decode_any(text: &[u8]) -> Result<Vec<u8>, ParseError> {
+    // What everybody writes comes first, and is read once.
+    decode(text).or_else(|e| {
+        let other = match (text.iter().any(|c| b"-_".contains(c)), text.ends_with(b"=")) {
+            (true, true) => URL_SAFE,
+            (true, false) => URL_SAFE_NO_PAD,
+            (false, _) => STANDARD_NO_PAD,
+        };
+        other.decode(text).map_err(|_| e)
+    })
 }
 
 /// One PEM block (RFC 7468): 64 characters a line, with a final newline.

@@ -18,6 +18,7 @@ pub mod jsonl;
 pub mod limits;
 pub mod merkle;
 pub mod oci;
+mod protobuf;
 pub mod reference;
 pub mod rekor;
 pub mod trust;

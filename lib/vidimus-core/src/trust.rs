@@ -11,6 +11,7 @@ use crate::{
     bundle::{CertificateChain, LogId},
     encoding::Base64,
     limits,
+    protobuf::{self, Unknown},
 };
 
 /// The one media type that all clients read.
@@ -31,18 +32,19 @@ const TRUSTED_ROOT_MEDIA_TYPES: [&str; 3] = [
 #[serde(rename_all = "camelCase")]
 pub struct TrustedRoot {
     /// Names the version.
+    #[serde(alias = "media_type")]
     pub media_type: String,
     /// Rekor logs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tlogs: Vec<TransparencyLog>,
     /// Fulcio authorities.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, alias = "certificate_authorities", skip_serializing_if = "Vec::is_empty")]
     pub certificate_authorities: Vec<CertificateAuthority>,
     /// Certificate Transparency logs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ctlogs: Vec<TransparencyLog>,
     /// Timestamp authorities.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, alias = "timestamp_authorities", skip_serializing_if = "Vec::is_empty")]
     pub timestamp_authorities: Vec<CertificateAuthority>,
 }
 
@@ -51,17 +53,19 @@ pub struct TrustedRoot {
 #[serde(rename_all = "camelCase")]
 pub struct TransparencyLog {
     /// Where it is, or was. The host name is the origin of Rekor v2 checkpoints.
-    #[serde(default)]
+    #[serde(default, alias = "base_url")]
     pub base_url: String,
     /// `SHA2_256`.
-    #[serde(default)]
+    #[serde(default, alias = "hash_algorithm")]
     pub hash_algorithm: String,
     /// Its key.
+    #[serde(alias = "public_key")]
     pub public_key: PublicKey,
-    /// Its id.
+    /// Its id; empty where the key id for checkpoints stands for it.
+    #[serde(default, alias = "log_id", skip_serializing_if = "LogId::is_empty")]
     pub log_id: LogId,
-    /// A key id for checkpoints where that differs from `log_id`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// A key id for checkpoints where that differs from `log_id`, or takes its place.
+    #[serde(default, alias = "checkpoint_key_id", skip_serializing_if = "Option::is_none")]
     pub checkpoint_key_id: Option<LogId>,
 }
 
@@ -70,12 +74,13 @@ pub struct TransparencyLog {
 #[serde(rename_all = "camelCase")]
 pub struct PublicKey {
     /// SubjectPublicKeyInfo in DER.
+    #[serde(default, alias = "raw_bytes")]
     pub raw_bytes: Base64,
     /// `PKIX_ECDSA_P256_SHA_256` and so on.
-    #[serde(default)]
+    #[serde(default, alias = "key_details")]
     pub key_details: String,
     /// When it signs. Absent means always.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "valid_for", skip_serializing_if = "Option::is_none")]
     pub valid_for: Option<TimeRange>,
 }
 
@@ -84,15 +89,16 @@ pub struct PublicKey {
 #[serde(rename_all = "camelCase")]
 pub struct CertificateAuthority {
     /// Its name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_default")]
     pub subject: DistinguishedName,
     /// Where it is.
     #[serde(default)]
     pub uri: String,
     /// Leaf-most first, root last.
+    #[serde(default, alias = "cert_chain")]
     pub cert_chain: CertificateChain,
     /// When it signs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "valid_for", skip_serializing_if = "Option::is_none")]
     pub valid_for: Option<TimeRange>,
 }
 
@@ -104,7 +110,7 @@ pub struct DistinguishedName {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub organization: String,
     /// Common name.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[serde(default, alias = "common_name", skip_serializing_if = "String::is_empty")]
     pub common_name: String,
 }
 
@@ -158,24 +164,25 @@ impl TrustedRoot {
 #[serde(rename_all = "camelCase")]
 pub struct SigningConfig {
     /// Names the version.
+    #[serde(alias = "media_type")]
     pub media_type: String,
     /// Certificate authorities.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, alias = "ca_urls", skip_serializing_if = "Vec::is_empty")]
     pub ca_urls: Vec<Service>,
     /// OIDC issuers.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, alias = "oidc_urls", skip_serializing_if = "Vec::is_empty")]
     pub oidc_urls: Vec<Service>,
     /// Transparency logs.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, alias = "rekor_tlog_urls", skip_serializing_if = "Vec::is_empty")]
     pub rekor_tlog_urls: Vec<Service>,
     /// How many of them.
-    #[serde(default)]
+    #[serde(default, alias = "rekor_tlog_config", deserialize_with = "null_is_default")]
     pub rekor_tlog_config: ServiceConfiguration,
     /// Timestamp authorities.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, alias = "tsa_urls", skip_serializing_if = "Vec::is_empty")]
     pub tsa_urls: Vec<Service>,
     /// How many of them.
-    #[serde(default)]
+    #[serde(default, alias = "tsa_config", deserialize_with = "null_is_default")]
     pub tsa_config: ServiceConfiguration,
 }
 
@@ -186,10 +193,10 @@ pub struct Service {
     /// Its base URL; the full URL for timestamp authorities.
     pub url: String,
     /// The major version of its API. (Fulcio says 1 although its path says v2.)
-    #[serde(default)]
+    #[serde(default, alias = "major_api_version")]
     pub major_api_version: u32,
     /// When it may be used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, alias = "valid_for", skip_serializing_if = "Option::is_none")]
     pub valid_for: Option<TimeRange>,
     /// Who runs it: several services of one operator are alternatives.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -259,10 +266,13 @@ impl SigningConfig {
 #[serde(rename_all = "camelCase")]
 pub struct ClientTrustConfig {
     /// Names the version.
+    #[serde(alias = "media_type")]
     pub media_type: String,
     /// Whom to trust.
+    #[serde(alias = "trusted_root")]
     pub trusted_root: TrustedRoot,
     /// Where to sign.
+    #[serde(alias = "signing_config")]
     pub signing_config: SigningConfig,
 }
 
@@ -280,7 +290,11 @@ impl ClientTrustConfig {
 
 fn read<T: serde::de::DeserializeOwned>(format: &'static str, json: &[u8]) -> Result<T, ParseError> {
     limits::check_len(format, json.len(), limits::TRUST_BYTES)?;
-    serde_json::from_slice(json).map_err(|e| ParseError::new(format, e))
+    protobuf::read(format, json, Unknown::Ignored)
+}
+
+fn null_is_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(deserializer: D) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// The services that may be used at a time, newest start first, and of each operator only those of its highest version.
@@ -392,6 +406,32 @@ mod tests {
         assert!(config.rekor(&[1, 2], at()).is_err());
         config.rekor_tlog_urls.clear();
         assert_eq!(config.rekor(&[1, 2], at()).unwrap(), Vec::<&Service>::new());
+    }
+
+    #[test]
+    fn other_spellings_of_protobufs_json() {
+        let names = "mediaType baseUrl hashAlgorithm publicKey rawBytes keyDetails validFor logId keyId certificateAuthorities commonName \
+            certChain timestampAuthorities caUrls oidcUrls majorApiVersion rekorTlogUrls rekorTlogConfig tsaUrls tsaConfig";
+        let snake = |json: &[u8]| {
+            names.split_whitespace().fold(String::from_utf8_lossy(json).into_owned(), |text, name| {
+                let upper = |c: char| c.is_ascii_uppercase().then_some('_').into_iter().chain([c.to_ascii_lowercase()]);
+                let snake: String = name.chars().flat_map(upper).collect();
+                text.replace(&format!("\"{name}\":"), &format!("\"{snake}\":"))
+            })
+        };
+        let root = snake(ROOT);
+        assert!(root.contains("\"cert_chain\":"));
+        assert_eq!(TrustedRoot::from_json(root.as_bytes()).unwrap(), TrustedRoot::from_json(ROOT).unwrap());
+        assert_eq!(SigningConfig::from_json(snake(CONFIG).as_bytes()).unwrap(), config());
+        let change = |edit: &dyn Fn(&mut serde_json::Value)| {
+            let mut value: serde_json::Value = serde_json::from_slice(CONFIG).unwrap();
+            edit(&mut value);
+            SigningConfig::from_json(value.to_string().as_bytes())
+        };
+        assert_eq!(change(&|v| v["caUrls"][0]["majorApiVersion"] = "1".into()).unwrap(), config());
+        assert_eq!(change(&|v| v["caUrls"][0]["newer"] = 1.into()).unwrap(), config(), "a newer one may say more");
+        assert_eq!(change(&|v| v["tsaConfig"] = serde_json::Value::Null).unwrap().tsa_config, ServiceConfiguration::default());
+        assert!(change(&|v| v["tsaConfig"] = serde_json::json!(["ANY"])).is_err(), "a list is no message");
     }
 
     #[test]

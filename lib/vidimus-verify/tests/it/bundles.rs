@@ -418,16 +418,36 @@ fn the_best_explanation_ranks_highest() {
 }
 
 #[test]
+fn a_log_may_have_a_checkpoint_key_id_instead_of_a_log_id() {
+    for (case, index) in [(V1, 0), (V2, 1)] {
+        let judge = |edit: &dyn Fn(&mut serde_json::Map<String, Value>)| {
+            let mut root: Value = serde_json::from_slice(&file(case.root)).unwrap();
+            edit(root["tlogs"][index].as_object_mut().unwrap());
+            let bytes = case.artifact_bytes();
+            verify(&case.entity(), &case.artifact(&bytes), &trust(root.to_string().as_bytes()), &case.policy(), now())
+        };
+        let renamed = |log: &mut serde_json::Map<String, Value>| {
+            let id = log.remove("logId").unwrap();
+            log.insert("checkpointKeyId".to_owned(), id);
+        };
+        assert!(judge(&renamed).is_ok(), "{}", case.bundle);
+        refused(judge(&|log| drop(log.remove("logId"))), CheckId::LogEntries);
+    }
+}
+
+#[test]
 fn one_unusable_member_does_not_spoil_a_root() {
     let mut root: Value = serde_json::from_slice(&file("wire/trusted_root.json")).unwrap();
     let mut exotic = root["tlogs"][0].clone();
     exotic["publicKey"]["rawBytes"] = json!("AAAA");
+    root["tlogs"].as_array_mut().unwrap().insert(0, exotic.clone());
+    exotic["publicKey"].as_object_mut().unwrap().remove("rawBytes");
     root["tlogs"].as_array_mut().unwrap().insert(0, exotic);
     let mut broken = root["certificateAuthorities"][0].clone();
     broken["certChain"]["certificates"].as_array_mut().unwrap().remove(1);
     root["certificateAuthorities"].as_array_mut().unwrap().insert(0, broken);
     let trust = trust(&serde_json::to_vec(&root).unwrap());
-    assert_eq!(trust.unusable().len(), 1, "{:?}", trust.unusable());
+    assert_eq!(trust.unusable().len(), 2, "{:?}", trust.unusable());
     let bytes = V1.artifact_bytes();
     assert!(verify(&V1.entity(), &V1.artifact(&bytes), &trust, &V1.policy(), now()).is_ok());
 }

@@ -169,8 +169,15 @@ impl Judge {
         let (at, what) = (change.at.as_str(), change.what.as_str());
         let v2 = self.original.log_entries().iter().any(|e| e.kind == "hashedrekord 0.0.2");
         let fewer_times = verified.times().len() < self.original.times().len();
-        if what == "an unknown member" {
-            return Some("members that nobody knows are ignored, as protobuf's JSON mapping lets newer writers add some");
+        let is_bundle = self.subject.document.get("verificationMaterial").is_some();
+        if what == "an unknown member" && !is_bundle {
+            return Some("members that nobody knows are ignored in what old cosign wrote, and in envelopes (DSSE)");
+        }
+        if what == "as a list" && !is_bundle {
+            return Some("the same values without their names, in what old cosign wrote");
+        }
+        if changes::OTHER_BASE64.contains(&what) {
+            return Some("the same bytes, in another base64 that protobuf's JSON mapping and DSSE have");
         }
         if at.contains("rfc3161Timestamps") || at.ends_with("timestampVerificationData") {
             // With a log's promise beside it, a broken timestamp is one that was never made. Without, only what no signature covers.
@@ -235,6 +242,9 @@ impl Judge {
     /// Why `sigstore-verify` refuses what we accept.
     fn right_to_accept(&self, change: &Change, verified: &Verified) -> Option<&'static str> {
         let at = change.at.as_str();
+        if changes::OTHER_BASE64.contains(&change.what.as_str()) {
+            return Some("it reads one of the forms of base64 that protobuf's JSON mapping has");
+        }
         if at.contains("rfc3161Timestamps") || at.contains("timestampVerificationData") {
             let counted = verified.times().len() == self.original.times().len();
             return Some(match counted {
@@ -256,6 +266,12 @@ impl Judge {
 fn right_to_refuse(change: &Change) -> Option<&'static str> {
     if change.what.starts_with("twice, ") {
         return Some("it reads a member that is there twice");
+    }
+    if change.what == "as a list" || change.what == "is []" && change.at.ends_with("/timestampVerificationData") {
+        return Some("it reads a list of values for a message");
+    }
+    if change.what == "an unknown member" {
+        return Some("it ignores members that nobody knows; protobuf's JSON mapping has them refused");
     }
     [
         ("/mediaType", "it takes a bundle without type for version 0.1"),

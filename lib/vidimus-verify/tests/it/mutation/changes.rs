@@ -3,6 +3,9 @@
 use serde_json::{Value, json};
 use vidimus_core::encoding;
 
+/// What is done to a text that means the same after it in protobuf's JSON mapping and in DSSE envelopes.
+pub(crate) const OTHER_BASE64: [&str; 2] = ["in URL-safe base64", "without padding"];
+
 /// A change.
 pub(crate) struct Change {
     /// Where, as a JSON pointer.
@@ -61,6 +64,9 @@ fn walk(value: &Value, at: String, out: &mut Vec<Change>) {
     match value {
         Value::Object(map) => {
             push("an unknown member".into(), Edit::Add);
+            if !map.is_empty() {
+                push("as a list".into(), Edit::Replace(map.values().cloned().collect()));
+            }
             for (key, child) in map {
                 walk(child, format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), out);
             }
@@ -90,6 +96,12 @@ fn texts(text: &str) -> Vec<(String, Value)> {
     }
     match encoding::decode(text) {
         Ok(bytes) if text.len() > 8 => {
+            let (safe, bare) = (text.replace('+', "-").replace('/', "_"), text.trim_end_matches('='));
+            for (what, new) in [(OTHER_BASE64[0], safe.as_str()), (OTHER_BASE64[1], bare)] {
+                if new != text {
+                    out.push((what.to_owned(), json!(new)));
+                }
+            }
             for i in 0..bytes.len() {
                 let mut changed = bytes.clone();
                 changed[i] ^= 1 << (i % 8);

@@ -1,8 +1,9 @@
 //! How much a verification costs beyond its own signature checks.
 //!
 //! For a bundle of Rekor v1 (4 ECDSA P-256, 1 P-384) and one of Rekor v2 (2 P-256, 2 P-384, 1 Ed25519) from public instances, times
-//! "parse the bundle and verify it" and "these signature checks alone, with parsed keys over messages as long" in alternation, in one thread, by CPU time,
-//! and prints medians and their ratio. The trust root is prepared once. Only ratios of one run mean anything.
+//! "parse the bundle and verify it", "these signature checks alone, with parsed keys over messages as long" and the published
+//! `sigstore-verify` in alternation, in one thread, by CPU time, and prints medians and their ratios. Trust roots are prepared once.
+//! Only ratios of one run mean anything.
 //!
 //! `cargo run --release -p vidimus-verify --example bench`
 
@@ -13,6 +14,7 @@ use aws_lc_rs::{
     signature::{self as lc, EcdsaKeyPair, Ed25519KeyPair, KeyPair, ParsedPublicKey},
 };
 use jiff::Timestamp;
+use sigstore_verify::{VerificationPolicy, Verifier, types::Sha256Hash};
 use vidimus_core::{
     Digest,
     bundle::{Bundle, Content, Signer},
@@ -67,23 +69,38 @@ fn compare(what: &str, bundle: &str, root: &str, digest: &Digest, checks: impl F
         let entity = SignedEntity::from_bundle(Bundle::from_json(&json).unwrap()).unwrap();
         verify(&entity, &Artifact::digest(digest.clone()), &trust, &policy, now).unwrap();
     };
+    let peer = peer(root, &json, digest);
     let checks = checks(Sizes::of(&Bundle::from_json(&json).unwrap()));
     let raw = || checks.iter().for_each(|(key, message, signature)| key.verify_sig(message, signature).unwrap());
-    let (mut engines, mut raws, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut engines, mut raws, mut ratios, mut peers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let (e, r) = (time(engine), time(raw));
+        let (e, r, p) = (time(engine), time(raw), time(&peer));
         engines.push(e);
         raws.push(r);
         ratios.push(e / r);
+        peers.push(p / r);
     }
     println!(
-        "{what}: engine {:.0} us, its signature checks alone {:.0} us, ratio {:.3} (from {:.3} to {:.3})",
+        "{what}: engine {:.0} us, its signature checks alone {:.0} us, ratio {:.3} (from {:.3} to {:.3}); sigstore-verify {:.3}",
         median(&mut engines),
         median(&mut raws),
         median(&mut ratios),
         ratios[0],
-        ratios[ROUNDS - 1]
+        ratios[ROUNDS - 1],
+        median(&mut peers)
     );
+}
+
+/// The same question for `sigstore-verify`: no identity is asked for.
+fn peer(root: &str, json: &[u8], digest: &Digest) -> impl Fn() {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    let root = sigstore_verify::trust_root::TrustedRoot::from_json(&text(file(&format!("roots/{root}.json")))).unwrap();
+    let (verifier, json) = (Verifier::new(&root).unwrap(), text(json.to_vec()));
+    let (policy, digest) = (VerificationPolicy::any_identity(), Sha256Hash::from_hex(&digest.hex()).unwrap());
+    move || {
+        let bundle = sigstore_verify::types::Bundle::from_json(&json).unwrap();
+        verifier.verify(digest, &bundle, &policy).unwrap();
+    }
 }
 
 fn file(name: &str) -> Vec<u8> {

@@ -47,7 +47,7 @@ impl Note {
     pub fn parse(note: &str) -> Result<Self, ParseError> {
         let err = |why: &str| ParseError::new("signed note", why);
         limits::check_len("signed note", note.len(), limits::NOTE_BYTES)?;
-        if note.chars().any(|c| c < ' ' && c != '\n') {
+        if note.bytes().any(|b| b < b' ' && b != b'\n') {
             return Err(err("control characters"));
         }
         // The last empty line separates, so that the text may have empty lines of its own.

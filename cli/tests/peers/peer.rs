@@ -21,3 +21,8 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
 fn default_folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/peers")
 }
+
+/// The Python that has sigstore-python.
+pub(crate) fn python() -> Option<PathBuf> {
+    find("sigstore-python").map(|wrapper| wrapper.with_file_name("../python/bin/python"))
+}

@@ -33,9 +33,14 @@ impl Sandbox {
         Self::start_with(&[])
     }
 
-    pub(crate) fn start_with(flags: &[&str]) -> Self {
+    /// A home and nothing else: no stack.
+    pub(crate) fn bare() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let mut sandbox = Self { dir, servers: vec![], environment: vec![], origin: String::new(), token: String::new() };
+        Self { dir, servers: vec![], environment: vec![], origin: String::new(), token: String::new() }
+    }
+
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
+        let mut sandbox = Self::bare();
         let mut up = Command::new(env!("CARGO_BIN_EXE_vidimus"));
         up.args(["stack", "up", "--port", "0", "--dir"]).arg(sandbox.path("stack")).args(flags);
         let mut child = up.stdout(Stdio::piped()).spawn().expect("vidimus starts");
@@ -105,7 +110,8 @@ impl Sandbox {
         run(command, args)
     }
 
-    fn command(&self, program: &Path) -> Command {
+    /// A command that sees nothing but a home of its own.
+    pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         let home = self.path("home").join(program.file_name().unwrap_or_default());
         fs::create_dir_all(&home).expect("a home");

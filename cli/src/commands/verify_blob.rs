@@ -85,11 +85,14 @@ fn accept(context: &mut Context, proven: &Proven) -> Result<End, Failure> {
     Ok(End::Accepted)
 }
 
-/// A file, or the digest of one that is not here.
+/// A file, or the digest of one that is not here. Where it could be either, whoever made the file must not decide.
 fn file_or_digest(text: &str) -> Result<Blob, Failure> {
     match text.parse::<Digest>() {
-        Ok(digest) if !Path::new(text).exists() => Ok(Blob::Digests(vec![digest])),
-        _ => open(Path::new(text)),
+        Ok(_) if Path::new(text).exists() => {
+            Err(Failure::usage(format!("{text} is a digest, and the name of a file")).hint(format!("the file is ./{text}")))
+        }
+        Ok(digest) => Ok(Blob::Digests(vec![digest])),
+        Err(_) => open(Path::new(text)),
     }
 }
 

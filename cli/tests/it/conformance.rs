@@ -49,6 +49,11 @@ fn bundles_are_signed_and_verified() {
         verify(JDOE, issuer, &other.to_string()).exits(1);
         verify(JDOE, issuer, "g").exits(1);
         verify(JDOE, issuer, "nowhere").exits(1);
+        // What it is must not depend on who can make a file of that name.
+        sandbox.file(&other.to_string(), "content\n");
+        verify(JDOE, issuer, &other.to_string()).exits(1).says("and the name of a file");
+        verify(JDOE, issuer, &format!("./{other}")).exits(0);
+        std::fs::remove_file(sandbox.path().join(other.to_string())).unwrap();
         verify("mallory@example.com", issuer, "f").exits(1).says(JDOE);
         verify(JDOE, "https://other.test", "f").exits(1);
     }

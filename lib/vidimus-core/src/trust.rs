@@ -21,8 +21,9 @@ pub const SIGNING_CONFIG_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.signin
 /// The media type of client trust configurations.
 pub const CLIENT_TRUST_CONFIG_MEDIA_TYPE: &str = "application/vnd.dev.sigstore.clienttrustconfig.v0.1+json";
 /// The media types of trusted roots that we read.
-const TRUSTED_ROOT_MEDIA_TYPES: [&str; 3] = [
+const TRUSTED_ROOT_MEDIA_TYPES: [&str; 4] = [
     TRUSTED_ROOT_MEDIA_TYPE,
+    "application/vnd.dev.sigstore.trustedroot.v0.1+json",
     "application/vnd.dev.sigstore.trustedroot+json;version=0.2",
     "application/vnd.dev.sigstore.trustedroot.v0.2+json",
 ];
@@ -58,8 +59,8 @@ pub struct TransparencyLog {
     /// `SHA2_256`.
     #[serde(default, alias = "hash_algorithm")]
     pub hash_algorithm: String,
-    /// Its key.
-    #[serde(alias = "public_key")]
+    /// Its key. A log without one is nobody's to verify with, and no reason to read nothing at all.
+    #[serde(default, alias = "public_key", deserialize_with = "null_is_default")]
     pub public_key: PublicKey,
     /// Its id; empty where the key id for checkpoints stands for it.
     #[serde(default, alias = "log_id", skip_serializing_if = "LogId::is_empty")]
@@ -70,7 +71,7 @@ pub struct TransparencyLog {
 }
 
 /// A public key and its span of validity.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PublicKey {
     /// SubjectPublicKeyInfo in DER.
@@ -370,6 +371,17 @@ mod tests {
         let both =
             ClientTrustConfig { media_type: CLIENT_TRUST_CONFIG_MEDIA_TYPE.into(), trusted_root: root, signing_config: config() };
         assert_eq!(ClientTrustConfig::from_json(&serde_json::to_vec(&both).unwrap()).unwrap(), both);
+    }
+
+    #[test]
+    fn one_log_without_a_key_leaves_the_others() {
+        let mut root: serde_json::Value = serde_json::from_slice(ROOT).unwrap();
+        root["tlogs"][0].as_object_mut().unwrap().remove("publicKey");
+        root["tlogs"][1]["publicKey"] = serde_json::Value::Null;
+        root["mediaType"] = "application/vnd.dev.sigstore.trustedroot.v0.1+json".into();
+        let root = TrustedRoot::from_json(root.to_string().as_bytes()).unwrap();
+        assert!(root.tlogs.iter().all(|log| log.public_key.raw_bytes.0.is_empty()));
+        assert!(!root.ctlogs[0].public_key.raw_bytes.0.is_empty());
     }
 
     #[test]

@@ -103,9 +103,12 @@ impl PublicKey {
         Self::from_spki(&SubjectPublicKeyInfoRef { algorithm, subject_public_key }.to_der().map_err(bad)?)
     }
 
-    /// Reads a PEM `PUBLIC KEY`, or its DER.
+    /// Reads a PEM `PUBLIC KEY` or PKCS #1's `RSA PUBLIC KEY`, or the DER of the first.
     pub fn from_pem_or_der(bytes: &[u8]) -> Result<Self, ParseError> {
         match std::str::from_utf8(bytes) {
+            Ok(text) if text.contains("-----BEGIN RSA PUBLIC KEY") => {
+                Self::from_pkcs1(&encoding::pem_one(text, "RSA PUBLIC KEY")?)
+            }
             Ok(text) if text.contains("-----BEGIN ") => Self::from_spki(&encoding::pem_one(text, "PUBLIC KEY")?),
             _ => Self::from_spki(bytes),
         }

@@ -194,10 +194,16 @@ fn compare(check: CheckId, named: &Digest, artifact: &Artifact<'_>) -> Result<()
 }
 
 /// The artifact's digest that one of the subjects has.
+///
+/// A subject with several digests is one thing: if one of them fits and another does not, it is not this one. Those that cannot be
+/// compared say nothing.
 fn is_about(statement: &Statement, artifact: &Artifact<'_>) -> Result<Digest, Rejection> {
-    for (name, hex) in statement.digests() {
-        let Some(digest) = name.parse().ok().and_then(|algorithm| artifact.digest_with(algorithm)) else { continue };
-        if digest.hex() == hex {
+    for subject in &statement.subject {
+        let known = |(name, hex): (&String, &String)| Some((artifact.digest_with(name.parse().ok()?)?.clone(), hex.clone()));
+        let known: Vec<_> = subject.digest.iter().filter_map(known).collect();
+        if let Some((digest, _)) = known.first()
+            && known.iter().all(|(digest, hex)| digest.hex() == *hex)
+        {
             return Ok(digest.clone());
         }
     }
@@ -210,4 +216,34 @@ fn is_about(statement: &Statement, artifact: &Artifact<'_>) -> Result<Digest, Re
         }),
         subjects: statement.digests().take(SHOWN).map(|(name, hex)| format!("{name}:{hex}")).collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_about_the_artifact_if_every_digest_is() {
+        let (right, other) = (Digest::sha256(b"a"), Digest::sha256(b"b"));
+        let (right512, other512) = (Digest::of(Algorithm::Sha512, b"a"), Digest::of(Algorithm::Sha512, b"b"));
+        let statement = |subjects: &[&[(&str, &Digest)]]| {
+            let digests =
+                |pairs: &[(&str, &Digest)]| pairs.iter().map(|(name, d)| format!("{name:?}:{:?}", d.hex())).collect::<Vec<_>>();
+            let subjects: Vec<_> =
+                subjects.iter().map(|pairs| format!(r#"{{"digest":{{{}}}}}"#, digests(pairs).join(","))).collect();
+            let list = subjects.join(",");
+            let json = format!(r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{list}],"predicateType":"p"}}"#);
+            Statement::from_json(json.as_bytes()).unwrap()
+        };
+        let accepted =
+            |subjects: &[&[(&str, &Digest)]], artifact: &Artifact<'_>| is_about(&statement(subjects), artifact).is_ok();
+        let artifact = Artifact::bytes(b"a");
+        assert!(accepted(&[&[("sha256", &right), ("sha512", &right512)]], &artifact));
+        assert!(accepted(&[&[("sha256", &other)], &[("sha512", &right512)]], &artifact));
+        assert!(accepted(&[&[("future", &other), ("sha256", &right)]], &artifact));
+        assert!(!accepted(&[&[("sha256", &right), ("sha512", &other512)]], &artifact));
+        assert!(!accepted(&[&[("future", &right)]], &artifact) && !accepted(&[&[]], &artifact));
+        // Of an artifact that is not here, the one digest that is known decides.
+        assert!(accepted(&[&[("sha256", &right), ("sha512", &other512)]], &Artifact::digest(right.clone())));
+    }
 }

@@ -137,7 +137,7 @@ impl Log {
             true => PublicKey::from_pkcs1(&log.public_key.raw_bytes.0)?,
             false => PublicKey::from_spki(&log.public_key.raw_bytes.0)?,
         };
-        let checkpoint_id = log.checkpoint_key_id.as_ref().map(|id| id.key_id.0.clone());
+        let checkpoint_id = log.checkpoint_key_id.as_ref().map(|id| id.key_id.0.clone()).filter(|id| !id.is_empty());
         // Roots of Rekor v2 may name the one instead of the other (rekor-tiles, CLIENTS.md).
         let given = Some(log.log_id.key_id.0.clone()).filter(|id| !id.is_empty());
         let id = given.or_else(|| checkpoint_id.clone()).unwrap_or_default();

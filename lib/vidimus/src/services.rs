@@ -96,9 +96,8 @@ impl Services {
 fn oidc_issuer(config: Option<&SigningConfig>, overrides: &Overrides, at: Timestamp) -> Result<Option<Url>, ServicesError> {
     match (&overrides.oidc_issuer, config) {
         (Some(named), _) => Ok(Some(named.clone())),
-        // A configuration without an issuer is one for workloads, which bring their tokens along.
-        (None, Some(config)) if !config.oidc_urls.is_empty() => url(config.oidc(at)?).map(Some),
-        (None, _) => Ok(None),
+        // A configuration without an issuer that is usable now is one for those who bring their tokens along.
+        (None, config) => config.and_then(|config| config.oidc(at).ok()).map(url).transpose(),
     }
 }
 
@@ -196,6 +195,13 @@ mod tests {
         assert_eq!(services.fulcio, u("http://ca"));
         assert_eq!(services.logs, [Log::RekorV2(u("http://log2"))]);
         assert_eq!(services.timestamp_authorities, [u("http://tsa/api")]);
+    }
+
+    #[test]
+    fn whoever_brings_a_token_needs_no_issuer() {
+        let mut config = config("1=http://log", "");
+        config.oidc_urls[0].major_api_version = 9;
+        assert_eq!(Services::resolve(Some(&config), &Overrides::default(), at()).unwrap().oidc_issuer, None);
     }
 
     #[test]

@@ -161,6 +161,11 @@ fn keys_from_pem_and_der() {
     assert_eq!(PublicKey::from_pem_or_der(pem.as_bytes()).unwrap(), key.public());
     assert_eq!(PublicKey::from_pem_or_der(&key.spki()).unwrap(), key.public());
     assert!(PublicKey::from_pem_or_der(b"nothing").is_err());
+    // PKCS #1: what `openssl rsa -RSAPublicKey_out` writes is the content of the other form's bit string.
+    let rsa = PublicKey::from_pem_or_der(&file("keys/rsa2048.pub")).unwrap();
+    let pem = encoding::pem("RSA PUBLIC KEY", &rsa.spki()[24..]);
+    assert_eq!(PublicKey::from_pem_or_der(pem.as_bytes()).unwrap(), rsa);
+    assert!(PublicKey::from_pem_or_der(encoding::pem("RSA PUBLIC KEY", &key.spki()).as_bytes()).is_err());
 }
 
 #[test]

@@ -305,7 +305,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         _, name, client, path = self.path.split("/", 3)
         world = WORLDS[name]
-        world.asked[client].append(path)
+        world.asked[client].append(urllib.parse.unquote(path))
         reply = world.replies.get(path)
         if reply is not None:
             return reply(self)
@@ -1097,11 +1097,11 @@ def snapshot_goes_back_by_timestamp(w):
 @case
 def timestamp_expires_and_is_still_a_floor(w):
     old = w.files["metadata/timestamp.json"]
-    w.docs["timestamp"]["expires"] = moment(4)
+    w.docs["timestamp"]["expires"] = moment(10)
     w.seal("timestamp")
     w.init()
     w.refresh(True, 1, 2, 1, 1)
-    time.sleep(5)
+    time.sleep(11)
     w.refresh(False, 1, 2, 1, 1)
     w.put("metadata/timestamp.json", old)
     w.refresh(False, 1, 2, 1, 1)
@@ -1112,12 +1112,12 @@ def timestamp_expires_and_is_still_a_floor(w):
 
 @case
 def snapshot_and_targets_expire(w):
-    w.docs["snapshot"]["expires"] = moment(4)
-    w.docs["targets"]["expires"] = moment(4)
+    w.docs["snapshot"]["expires"] = moment(10)
+    w.docs["targets"]["expires"] = moment(10)
     w.publish("targets", "snapshot", "timestamp")
     w.init()
     w.refresh(True, 1, 2, 2, 2)
-    time.sleep(5)
+    time.sleep(11)
     w.refresh(False, 1, 2, 2, 2)
     w.docs["snapshot"]["expires"] = VALID
     w.seal("snapshot", "timestamp")

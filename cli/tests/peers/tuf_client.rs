@@ -1,5 +1,5 @@
 //! `scripts/conformance-tuf` and python-tuf, the reference implementation, on the same repositories: some 300 sound and broken ones that
-//! `tuf_client.py` builds and serves. Our verdict and the files that we trust afterwards are those of the specification, and those of
+//! `tuf_client/run.py` builds and serves. Our verdict and the files that we trust afterwards are those of the specification, and those of
 //! python-tuf too, or the difference is one that is listed here with its reason.
 
 use std::{
@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::peer;
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/tuf_client.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/tuf_client/run.py");
 const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/conformance-tuf");
 
 /// Where the two differ: cases, and why.
@@ -111,7 +111,7 @@ impl Seen {
 fn every_repository_gets_the_verdict_of_the_specification_and_of_python_tuf() {
     let Some(peer) = peer::find("python-tuf") else { return };
     let python = peer.parent().and_then(|bin| bin.parent()).expect("a folder of peers").join("python/bin/python");
-    let run = Command::new(python).arg(SCRIPT).arg(CLIENT).env("VIDIMUS", env!("CARGO_BIN_EXE_vidimus")).output();
+    let run = Command::new(python).arg("-B").arg(SCRIPT).arg(CLIENT).env("VIDIMUS", env!("CARGO_BIN_EXE_vidimus")).output();
     let run = run.expect("python starts");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let (mut problems, mut differ, mut asked, mut steps) = (Vec::new(), BTreeSet::new(), BTreeSet::new(), 0);

@@ -15,7 +15,9 @@ use crate::{
 pub(super) fn run(context: &mut Context, args: TufClientArgs) -> Result<End, Failure> {
     let dir = needed(args.metadata_dir.as_deref(), "--metadata-dir")?;
     if let TufClientVerb::Init { root } = &args.verb {
-        trust_root(dir, root).map_err(|e| tuf_failure(&e))?;
+        if let Some(flaw) = trust_root(dir, root).map_err(|e| tuf_failure(&e))? {
+            context.ui.warn(format!("nothing will be trusted because of this root: {flaw}"));
+        }
         context.ui.say(format!("trusting {}", root.display()));
         return Ok(End::Accepted);
     }

@@ -52,15 +52,25 @@ pub struct Downloaded {
 
 /// Trusts a root on somebody's word: makes it the `root.json` of a metadata directory. Asks nobody.
 ///
-/// The root has to be signed by itself; its expiry does not matter, since it is where a chain starts.
-pub fn trust_root(metadata_dir: &Path, root: &Path) -> Result<(), TufError> {
+/// Gives the reason why [`RepositoryClient::open`] will refuse it, if it will: a root has to be signed by itself. It is kept all the
+/// same, as the specification has it (§5.2), which leaves the first root to whoever ships it. Its expiry does not matter, since it is
+/// where a chain starts.
+pub fn trust_root(metadata_dir: &Path, root: &Path) -> Result<Option<TufError>, TufError> {
     let missing = || TufError::RootUnavailable { root: root.display().to_string(), why: "there is no such file".to_owned() };
     let bytes = read_optional(root)?.ok_or_else(missing)?;
-    check_root(&bytes, &root.display().to_string())?;
+    if !is_root(&bytes) {
+        return Err(TufError::RootUnavailable { root: root.display().to_string(), why: "it is no root".to_owned() });
+    }
+    let flaw = check_root(&bytes, &root.display().to_string()).err();
     create_dir(metadata_dir)?;
     let _lock = hold(metadata_dir)?;
     write_atomically(&metadata_dir.join("root.json"), &bytes)?;
-    Ok(())
+    Ok(flaw)
+}
+
+/// Whether this is meant to be a root, however broken.
+fn is_root(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|root| root["signed"]["_type"] == "root")
 }
 
 impl RepositoryClient {

@@ -75,7 +75,7 @@ impl Repo {
         repo.add_target("targets", "file.txt", b"content");
         repo.write_root();
         repo.publish();
-        trust_root(&repo.metadata(), &repo.dir.path().join("1.root.json")).unwrap();
+        assert!(trust_root(&repo.metadata(), &repo.dir.path().join("1.root.json")).unwrap().is_none());
         repo
     }
 
@@ -264,12 +264,18 @@ fn a_root_that_does_not_sign_itself_is_not_trusted() {
     let repo = Repo::new();
     let before = repo.trusted("root.json");
     let file = repo.home.path().join("forged.json");
-    fs::write(&file, sign(&repo.root.signed, &[2]).to_string()).unwrap();
-    assert!(trust_root(&repo.metadata(), &file).unwrap_err().to_string().contains("threshold"));
-    fs::write(&file, b"{}").unwrap();
-    assert!(trust_root(&repo.metadata(), &file).is_err());
+    for no_root in [&b""[..], b"{}", b"no JSON", br#"{"signed":{"_type":"targets"}}"#] {
+        fs::write(&file, no_root).unwrap();
+        assert!(trust_root(&repo.metadata(), &file).is_err());
+    }
     assert!(trust_root(&repo.metadata(), &repo.home.path().join("none")).is_err());
     assert_eq!(repo.trusted("root.json"), before);
+    // Kept on somebody's word, with a warning; nothing is built on it.
+    fs::write(&file, sign(&repo.root.signed, &[2]).to_string()).unwrap();
+    assert!(trust_root(&repo.metadata(), &file).unwrap().is_some_and(|flaw| flaw.to_string().contains("threshold")));
+    let place = repo.dir.path().display().to_string();
+    let opened = RepositoryClient::open(&Client::disabled(), &repo.metadata(), &place, None);
+    assert!(opened.unwrap_err().to_string().contains("threshold"));
 }
 
 #[test]

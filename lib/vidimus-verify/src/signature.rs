@@ -193,17 +193,12 @@ fn compare(check: CheckId, named: &Digest, artifact: &Artifact<'_>) -> Result<()
     }
 }
 
-/// The artifact's digest that one of the subjects has.
-///
-/// A subject with several digests is one thing: if one of them fits and another does not, it is not this one. Those that cannot be
-/// compared say nothing.
+/// The artifact's digest that one of the subjects has. Of a subject with several, any that is acceptable here decides (in-toto
+/// attestation framework, `digest_set.md`).
 fn is_about(statement: &Statement, artifact: &Artifact<'_>) -> Result<Digest, Rejection> {
-    for subject in &statement.subject {
-        let known = |(name, hex): (&String, &String)| Some((artifact.digest_with(name.parse().ok()?)?.clone(), hex.clone()));
-        let known: Vec<_> = subject.digest.iter().filter_map(known).collect();
-        if let Some((digest, _)) = known.first()
-            && known.iter().all(|(digest, hex)| digest.hex() == *hex)
-        {
+    for (name, hex) in statement.digests() {
+        let Some(digest) = name.parse().ok().and_then(|algorithm| artifact.digest_with(algorithm)) else { continue };
+        if digest.hex() == hex {
             return Ok(digest.clone());
         }
     }
@@ -223,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_subject_is_about_the_artifact_if_every_digest_is() {
+    fn a_subject_is_about_the_artifact_if_any_digest_is() {
         let (right, other) = (Digest::sha256(b"a"), Digest::sha256(b"b"));
         let (right512, other512) = (Digest::of(Algorithm::Sha512, b"a"), Digest::of(Algorithm::Sha512, b"b"));
         let statement = |subjects: &[&[(&str, &Digest)]]| {
@@ -241,9 +236,10 @@ mod tests {
         assert!(accepted(&[&[("sha256", &right), ("sha512", &right512)]], &artifact));
         assert!(accepted(&[&[("sha256", &other)], &[("sha512", &right512)]], &artifact));
         assert!(accepted(&[&[("future", &other), ("sha256", &right)]], &artifact));
-        assert!(!accepted(&[&[("sha256", &right), ("sha512", &other512)]], &artifact));
+        assert!(accepted(&[&[("sha256", &right), ("sha512", &other512)]], &artifact));
+        assert!(!accepted(&[&[("sha256", &other), ("sha512", &other512)]], &artifact));
         assert!(!accepted(&[&[("future", &right)]], &artifact) && !accepted(&[&[]], &artifact));
-        // Of an artifact that is not here, the one digest that is known decides.
         assert!(accepted(&[&[("sha256", &right), ("sha512", &other512)]], &Artifact::digest(right.clone())));
+        assert!(!accepted(&[&[("sha256", &other), ("sha512", &right512)]], &Artifact::digest(right.clone())));
     }
 }

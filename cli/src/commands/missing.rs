@@ -49,6 +49,7 @@ fn ask(
         Some(url) => vec![url.as_str()],
         None => trust.searchable_logs(),
     };
+    let mut failure = None;
     for url in urls {
         context.ui.say(format!("The signature came without its log entry: asking {url}"));
         let parsed = url.parse().map_err(|e| Failure::usage(format!("--rekor-url {url:?}: {e}")))?;
@@ -58,9 +59,10 @@ fn ask(
             Err(BundleToolError::NotLogged) => {}
             Err(e) => {
                 let hint = "--rekor-url names another log, --offline asks none";
-                return Err(Failure::undetermined(format!("the signature's log entry could not be fetched: {e}")).hint(hint));
+                failure = Some(Failure::undetermined(format!("the signature's log entry could not be fetched: {e}")).hint(hint));
             }
         }
     }
-    Ok(entity)
+    // A log that could not be asked may be the one that has it.
+    failure.map_or(Ok(entity), Err)
 }

@@ -3,6 +3,8 @@
 //! Without it, any valid entry of the log would do (CVE-2022-36056). Each kind of entry names the three in its own way; where a kind
 //! cannot be compared completely, the entry is refused.
 
+use std::io::Write as _;
+
 use vidimus_core::{
     Algorithm, Digest, ParseError,
     bundle::TlogEntry,
@@ -13,9 +15,6 @@ use vidimus_core::{
 };
 
 use crate::{CheckId, Content, Rejection, key::PublicKey, signature::Signed, x509::Certificate};
-
-/// A multiple of three, so that the pieces' base64 is the whole's.
-const ENCODED_AT_ONCE: usize = 48 << 10;
 
 /// What the entry must describe.
 pub(crate) struct Expected<'a> {
@@ -126,9 +125,7 @@ fn known_texts(envelope: &Envelope, algorithm: Algorithm) -> [Digest; 2] {
     let digest = |before: String, after: String| {
         let mut hasher = Hasher::new(algorithm);
         hasher.update(before.as_bytes());
-        for piece in envelope.payload.0.chunks(ENCODED_AT_ONCE) {
-            hasher.update(encoding::encode(piece).as_bytes());
-        }
+        write!(hasher, "{}", envelope.payload).expect("hashing cannot fail");
         hasher.update(after.as_bytes());
         hasher.finish()
     };
